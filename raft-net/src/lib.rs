@@ -1,0 +1,1 @@
+//! Runs raft-core on UDP sockets and files. Not built yet.
