@@ -11,10 +11,13 @@ pub mod action;
 pub mod config;
 pub mod entry;
 pub mod error;
+pub mod journal;
 pub mod membership;
 pub mod message;
 pub mod raft;
+pub mod replica;
 pub mod types;
+pub mod wire;
 pub mod write;
 
 pub use action::{Action, RoleChange, RoleName, Status};
