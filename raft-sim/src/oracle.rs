@@ -181,6 +181,14 @@ impl Oracles {
         self.seats[self.places[node]].rotted = true;
     }
 
+    /// Looks over the whole committed log; to be called rarely, and at the end.
+    ///
+    /// # Errors
+    /// A committed entry is no longer with a quorum.
+    pub fn survey(&self) -> Result<(), Failure> {
+        durability::survey(&self.ghost, &self.seats, 1)
+    }
+
     fn recovered_as(&mut self, node: usize, found: Recovered, platter: Image) -> Result<(), Failure> {
         if self.seats[self.places[node]].member != found.member {
             // A wiped disk is a new member; what the old one promised stays in its seat, which is empty now.

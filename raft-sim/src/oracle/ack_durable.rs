@@ -32,7 +32,10 @@ pub(crate) fn acknowledged(
     let member = seat.member;
     let told = ghost.leader_entry(term, matched);
     if told == Told::Never {
-        return fail(NAME, format!("{member} acknowledges {matched} in {term}; its leader sent nothing so far"));
+        return fail(
+            NAME,
+            format!("{member} acknowledges {matched} in {term}; its leader sent nothing so far"),
+        );
     }
     if seat.image.term() > term {
         return Ok(());
@@ -43,7 +46,9 @@ pub(crate) fn acknowledged(
     };
     holds(told == Told::Implied || told == Told::Term(held.term), NAME, || {
         let theirs = held.term;
-        format!("{member} acknowledges {matched} in {term}: on its platter it is of {theirs}, sent was {told:?}")
+        format!(
+            "{member} acknowledges {matched} in {term}: on its platter it is of {theirs}, sent was {told:?}"
+        )
     })
 }
 

@@ -11,12 +11,7 @@ use super::seat::Seat;
 use super::{Failure, fail, holds};
 
 /// A state machine applied a command; the caller has checked that it is committed.
-pub(crate) fn applied(
-    ghost: &mut Ghost,
-    seat: &mut Seat,
-    index: Index,
-    digest: u64,
-) -> Result<(), Failure> {
+pub(crate) fn applied(ghost: &mut Ghost, seat: &mut Seat, index: Index, digest: u64) -> Result<(), Failure> {
     const NAME: &str = "apply-order";
     let member = seat.member;
     let last = seat.applied.checked_sub(1).and_then(|place| ghost.applied.get(place)).copied();

@@ -40,7 +40,10 @@ pub(crate) fn committed(
         .filter_map(|log| log.slice(from, commit))
         .collect();
     let Some(entries) = candidates.into_iter().find(|entries| ghost.is_held(seats, from, entries)) else {
-        return fail(NAME, format!("{member} in {term} takes {commit} as committed; no quorum of platters has it"));
+        return fail(
+            NAME,
+            format!("{member} in {term} takes {commit} as committed; no quorum of platters has it"),
+        );
     };
     for held in entries {
         ghost.committed.push(*held);

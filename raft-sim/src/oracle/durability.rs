@@ -66,7 +66,9 @@ pub(crate) fn recovered(seat: &Seat, found: &Recovered, platter: &Image) -> Resu
     }
     holds(found.log == platter.log, NAME, || {
         let (restored, durable) = (found.log.last(), platter.log.last());
-        format!("{member} recovers with a log to {restored}; its platter has one to {durable}, or other entries")
+        format!(
+            "{member} recovers with a log to {restored}; its platter has one to {durable}, or other entries"
+        )
     })?;
     let hard = platter.hard;
     holds(hard.is_some_and(|hard| hard.state == state && hard.boot == found.boot), NAME, || {

@@ -37,7 +37,10 @@ pub(crate) fn led(ghost: &mut Ghost, seat: &Seat, term: Term) -> Result<bool, Fa
     });
     if !elected {
         let votes = &of_term.votes;
-        return fail(NAME, format!("{member} leads in {term} without a quorum of votes; given were {votes:?}"));
+        return fail(
+            NAME,
+            format!("{member} leads in {term} without a quorum of votes; given were {votes:?}"),
+        );
     }
     of_term.leader = Some(member);
     Ok(true)

@@ -81,7 +81,8 @@ impl Ghost {
     ///
     /// By the log matching property one told entry tells all before it, as far as anybody named them.
     pub(crate) fn leader_entry(&self, term: Term, index: Index) -> Told {
-        let Some((&at, &of)) = self.terms.get(&term).and_then(|ghost| ghost.told.range(index..).next()) else {
+        let Some((&at, &of)) = self.terms.get(&term).and_then(|ghost| ghost.told.range(index..).next())
+        else {
             return Told::Never;
         };
         let mut id = LogId { term: of, index: at };

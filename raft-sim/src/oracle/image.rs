@@ -18,7 +18,10 @@ impl Held {
     /// Remembers an entry.
     pub(crate) fn of(entry: &Entry) -> Held {
         let bytes = postcard::to_extend(entry, Vec::with_capacity(64));
-        Held { term: entry.term, digest: xxh3_64(&bytes.expect("an entry in memory always encodes into a Vec")) }
+        Held {
+            term: entry.term,
+            digest: xxh3_64(&bytes.expect("an entry in memory always encodes into a Vec")),
+        }
     }
 }
 
@@ -49,7 +52,8 @@ impl Log {
     /// The last entry whose term is below `term`, zero if there is none.
     pub(crate) fn last_below(&self, term: Term) -> LogId {
         let count = self.held.partition_point(|held| held.term < term);
-        let term = count.checked_sub(1).and_then(|place| self.held.get(place)).map_or(Term(0), |held| held.term);
+        let term =
+            count.checked_sub(1).and_then(|place| self.held.get(place)).map_or(Term(0), |held| held.term);
         LogId { term, index: Index(count as u64) }
     }
 

@@ -22,7 +22,10 @@ pub(crate) fn elected(ghost: &Ghost, seat: &Seat, term: Term) -> Result<(), Fail
     let (Some(own), Some(committed)) =
         (log.slice(Index(1), through), ghost.committed.slice(Index(1), through))
     else {
-        return fail(NAME, format!("{member} leads in {term} with a log to {}; {through} is committed", log.last()));
+        return fail(
+            NAME,
+            format!("{member} leads in {term} with a log to {}; {through} is committed", log.last()),
+        );
     };
     let same = own.iter().zip(committed).take_while(|(own, committed)| own == committed).count();
     holds(same == own.len(), NAME, || {

@@ -51,7 +51,10 @@ pub(crate) fn seen(
             Ok(())
         }
         Slot::Occupied(slot) => super::holds(*slot.get() == known, NAME, || {
-            format!("{member} has at {id}, after an entry of {}, other content than was seen before", previous.term)
+            format!(
+                "{member} has at {id}, after an entry of {}, other content than was seen before",
+                previous.term
+            )
         }),
     }
 }

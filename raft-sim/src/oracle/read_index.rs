@@ -22,6 +22,9 @@ pub(crate) fn answered(ghost: &Ghost, envelope: &Envelope, answer: &ReadIndexAns
     let due = ghost.questions.get(&question).copied().unwrap_or(Index(0));
     holds(answer.index >= due, "read-index", || {
         let from = envelope.from;
-        format!("{from} in {} answers a read with {}; {due} was committed when asked", answer.term, answer.index)
+        format!(
+            "{from} in {} answers a read with {}; {due} was committed when asked",
+            answer.term, answer.index
+        )
     })
 }

@@ -32,9 +32,10 @@ fn vote(seat: &Seat, term: Term, candidate: Member) -> Result<(), Failure> {
     let member = seat.member;
     match seat.image.votes.get(&term) {
         Some(vote) if *vote == candidate => Ok(()),
-        Some(vote) => {
-            fail(NAME, format!("{member} says its vote in {term} is {candidate}'s; on its platter it is {vote}'s"))
-        }
+        Some(vote) => fail(
+            NAME,
+            format!("{member} says its vote in {term} is {candidate}'s; on its platter it is {vote}'s"),
+        ),
         None => {
             let hard = seat.image.hard.map(|hard| hard.state);
             fail(NAME, format!("{member} votes for {candidate} in {term}; its platter says {hard:?}"))
