@@ -1,14 +1,41 @@
 //! The state machine of one member: events in, actions out.
 
-use bytes::Bytes;
+mod abstention;
+mod election;
+mod follower;
+mod gate;
+mod invariants;
+mod leader;
+mod log;
+mod output;
+mod progress;
+mod proposals;
+mod read;
+mod role;
+mod shelf;
 
-use crate::action::{Action, Status};
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use crate::action::{Action, RoleChange, RoleName, Status};
 use crate::config::Config;
+use crate::entry::{Entry, Payload};
 use crate::error::{Refused, RestoreError, Violation};
 use crate::membership::Configuration;
-use crate::message::Envelope;
-use crate::types::{Index, Instant, LogId, ReadId};
-use crate::write::{Durable, Restored};
+use crate::message::{Envelope, Message, StaleTerm};
+use crate::types::{Boot, Index, Instant, LogId, Member, ReadId, Round, Span, Term};
+use crate::write::{Durable, HardState, Identity, Restored};
+
+use abstention::Abstaining;
+use gate::Gate;
+use log::Log;
+use proposals::Proposals;
+use read::LocalReads;
+use role::{Follower, Role};
 
 /// The state machine of one member.
 ///
@@ -17,72 +44,448 @@ use crate::write::{Durable, Restored};
 /// - plain verbs take a user's command: `propose`, `read`;
 /// - `poll_action` gives what the host must do;
 /// - nouns are getters.
+///
+/// After every event, poll until there is no action left. Each action may be performed the moment it is seen, in any
+/// interleaving with further events; what must wait for a disk has not been given out yet.
+///
+/// Architecture Invariant: nothing here reads a clock, a file, a socket or an unseeded random number. The same calls
+/// give the same actions, byte for byte, on every platform.
 #[derive(Clone, Debug)]
 pub struct Raft {
-    _todo: (),
+    config: Config,
+    identity: Identity,
+    boot: Boot,
+    hard_state: HardState,
+    log: Log,
+    /// The configurations in the log with the index of their entry; the founding one at 0. The last is in force.
+    configurations: Vec<(Index, Configuration)>,
+    gate: Gate,
+    role: Role,
+    /// Everything through here is committed. Invariant: applied <= applying <= commit <= last.
+    commit: Index,
+    /// Everything through here was handed out to apply.
+    applying: Index,
+    applied: Index,
+    /// Batches handed out to apply and not confirmed: (last index, bytes).
+    unapplied: VecDeque<(Index, u64)>,
+    /// The latest time seen.
+    now: Instant,
+    /// When a leader was last heard, in whatever term.
+    leader_heard: Instant,
+    /// Numbers pre-votes, read questions and abstention questions of this boot.
+    questions: Round,
+    jitter: ChaCha8Rng,
+    proposals: Proposals,
+    reads: LocalReads,
+    abstaining: Option<Abstaining>,
+    /// The highest boot of each member that was heard.
+    boots: BTreeMap<Member, Boot>,
+    /// Actions that carry news for the host.
+    notices: VecDeque<Action>,
+    reported: RoleChange,
+    stopped: bool,
 }
 
-#[allow(missing_docs, clippy::todo, unused_variables)]
 impl Raft {
+    /// A member as its disk left it. It behaves as if it had just heard from a leader.
+    ///
+    /// `seed` is used for election jitter only, together with the node id and the boot number.
+    ///
+    /// # Errors
+    /// [`RestoreError::Config`] if the settings can't work.
     pub fn new(config: Config, disk: Restored, now: Instant, seed: u64) -> Result<Raft, RestoreError> {
-        todo!()
+        config.validate().map_err(RestoreError::Config)?;
+        let base = disk.snapshot.as_ref().map_or(LogId::default(), |snapshot| snapshot.last);
+        let founding = match disk.snapshot {
+            Some(snapshot) => (snapshot.last.index, snapshot.configuration),
+            None => (Index(0), disk.founding),
+        };
+        let mut configurations = alloc::vec![founding];
+        for entry in &disk.entries {
+            if let Payload::Configuration(configuration) = &entry.payload {
+                configurations.push((entry.index, configuration.clone()));
+            }
+        }
+        let log = Log::new(base, disk.entries);
+        let mut hard_state = disk.hard_state;
+        if log.last().term > hard_state.term {
+            hard_state.term = log.last().term;
+            hard_state.vote = None;
+        }
+        let reported = RoleChange { role: RoleName::Follower, term: hard_state.term, leader: None };
+        let mut raft = Raft {
+            gate: Gate::new(disk.boot, log.last().index),
+            jitter: ChaCha8Rng::from_seed(jitter_seed(seed, disk.identity.member, disk.boot)),
+            proposals: Proposals::default(),
+            reads: LocalReads::default(),
+            abstaining: hard_state.abstaining.then(Abstaining::default),
+            role: Role::Follower(Follower::new(None, now)),
+            config,
+            identity: disk.identity,
+            boot: disk.boot,
+            hard_state,
+            log,
+            configurations,
+            commit: base.index,
+            applying: base.index,
+            applied: base.index,
+            unapplied: VecDeque::new(),
+            now,
+            leader_heard: now,
+            questions: Round(0),
+            boots: BTreeMap::new(),
+            notices: VecDeque::new(),
+            reported,
+            stopped: false,
+        };
+        let deadline = raft.random_deadline();
+        raft.role = Role::Follower(Follower::new(None, deadline));
+        Ok(raft)
     }
+
     /// Takes a message off the network.
+    ///
+    /// # Errors
+    /// A [`Violation`] says that a peer did what Raft forbids, or that the message is not for this node. The message
+    /// is dropped; report it and go on.
     pub fn handle_message(&mut self, now: Instant, envelope: Envelope) -> Result<(), Violation> {
-        todo!()
+        self.advance(now);
+        if self.stopped || !self.admit(&envelope)? {
+            return Ok(());
+        }
+        let from = Sender { member: envelope.from, boot: envelope.from_boot };
+        if self.is_overruled(&from, &envelope.message) {
+            return Ok(());
+        }
+        match envelope.message {
+            Message::PreVote(m) => self.handle_pre_vote(from, &m),
+            Message::PreVoteAnswer(m) => self.handle_pre_vote_answer(from, &m),
+            Message::RequestVote(m) => self.handle_request_vote(from, &m),
+            Message::VoteAnswer(m) => self.handle_vote_answer(from, &m),
+            Message::Append(m) => return self.handle_append(from, m),
+            Message::AppendAcknowledgement(m) => return self.handle_acknowledgement(from, &m),
+            Message::AppendRejection(m) => self.handle_rejection(from, &m),
+            Message::Heartbeat(m) => return self.handle_heartbeat(from, &m),
+            Message::HeartbeatAnswer(m) => self.handle_round_answer(from, m.round),
+            Message::StaleTerm(_) => {} // The term itself was the news.
+            Message::ReadIndex(m) => self.handle_read_index(from, &m),
+            Message::ReadIndexAnswer(m) => self.handle_read_index_answer(from, &m),
+            Message::Abstention(m) => self.handle_abstention(from, &m),
+            Message::AbstentionAnswer(m) => self.handle_abstention_answer(from, &m),
+            Message::Forward(_) | Message::ForwardAnswer(_) => return Err(Violation::NotForTheCore),
+        }
+        Ok(())
     }
-    /// Whether the envelope is addressed to this member, cluster and boot. `Ok(false)`: an answer to an earlier boot, dropped.
+
+    /// Whether a message is addressed to this node, in this cluster and, if it is an answer, in this boot.
+    /// `Ok(false)`: an answer to a question of an earlier boot; drop it.
+    ///
+    /// # Errors
+    /// The message is for another cluster, epoch or member, or from one that can't be.
     pub fn admit(&mut self, envelope: &Envelope) -> Result<bool, Violation> {
-        todo!()
+        let Identity { cluster, epoch, member } = self.identity;
+        let ours = envelope.cluster == cluster && envelope.epoch == epoch && envelope.to == member;
+        if !ours || envelope.from.id == member.id {
+            return Err(Violation::Misaddressed);
+        }
+        let term = envelope.message.term();
+        if term > Term::MAX {
+            return Err(Violation::ImpossibleTerm(term));
+        }
+        // A receiver never refuses a vote because it does not know the candidate: its configuration may be old.
+        let is_vote = matches!(envelope.message, Message::PreVote(_) | Message::RequestVote(_));
+        let known = self.configuration().member(envelope.from.id);
+        if !is_vote && known.is_some_and(|known| known != envelope.from) {
+            return Err(Violation::Stranger(envelope.from));
+        }
+        if envelope.message.is_answer() && envelope.to_boot != self.boot {
+            return Ok(false);
+        }
+        if known == Some(envelope.from) {
+            self.note_boot(envelope.from, envelope.from_boot)?;
+        }
+        Ok(true)
     }
+
+    fn note_boot(&mut self, member: Member, seen: Boot) -> Result<(), Violation> {
+        let known = self.boots.entry(member).or_insert(seen);
+        if seen < *known {
+            return Err(Violation::BootWentBack { member, known: *known, seen });
+        }
+        *known = seen;
+        Ok(())
+    }
+
+    /// Settles what the message's term means (Raft §5.1). True: the message is dealt with.
+    fn is_overruled(&mut self, from: &Sender, message: &Message) -> bool {
+        let term = message.term();
+        match message {
+            // A pre-vote changes nothing here; its handler compares the terms.
+            Message::PreVote(_) => return false,
+            Message::RequestVote(m) if term >= self.hard_state.term && !m.transfer && self.is_sticky() => {
+                return true;
+            }
+            Message::RequestVote(_)
+            | Message::PreVoteAnswer(_)
+            | Message::VoteAnswer(_)
+            | Message::Append(_)
+            | Message::AppendAcknowledgement(_)
+            | Message::AppendRejection(_)
+            | Message::Heartbeat(_)
+            | Message::HeartbeatAnswer(_)
+            | Message::StaleTerm(_)
+            | Message::ReadIndex(_)
+            | Message::ReadIndexAnswer(_)
+            | Message::Abstention(_)
+            | Message::AbstentionAnswer(_)
+            | Message::Forward(_)
+            | Message::ForwardAnswer(_) => {}
+        }
+        if term > self.hard_state.term {
+            self.adopt_term(term);
+            return false;
+        }
+        if term == self.hard_state.term {
+            return false;
+        }
+        let round = match message {
+            Message::Append(m) => m.round,
+            Message::Heartbeat(m) => m.round,
+            Message::RequestVote(_) => Round(0),
+            // A pre-vote is granted by nodes of lower terms too.
+            Message::PreVoteAnswer(_) => return false,
+            Message::PreVote(_)
+            | Message::VoteAnswer(_)
+            | Message::AppendAcknowledgement(_)
+            | Message::AppendRejection(_)
+            | Message::HeartbeatAnswer(_)
+            | Message::StaleTerm(_)
+            | Message::ReadIndex(_)
+            | Message::ReadIndexAnswer(_)
+            | Message::Abstention(_)
+            | Message::AbstentionAnswer(_)
+            | Message::Forward(_)
+            | Message::ForwardAnswer(_) => return true,
+        };
+        // A deposed leader or an old candidate must learn of it, or it would go on for ever.
+        let answer = Message::StaleTerm(StaleTerm { term: self.hard_state.term, round });
+        self.hold(self.gate.term_write(), from, answer);
+        true
+    }
+
+    /// Takes the time. May be called at any time, any number of times.
     pub fn tick(&mut self, now: Instant) {
-        todo!()
+        self.advance(now);
+        if self.stopped {
+            return;
+        }
+        self.expire_proposals();
+        self.expire_reads();
+        self.tick_role();
     }
-    /// Cumulative, idempotent.
+
+    /// A write and all before it are synced. Cumulative and idempotent.
     pub fn handle_durable(&mut self, now: Instant, done: Durable) {
-        todo!()
+        self.advance(now);
+        if self.stopped || !self.gate.handle_durable(done) {
+            return;
+        }
+        self.count_own_vote();
+        self.advance_commit();
+        self.settle_abstention();
+        self.tick_role();
     }
+
+    /// The entries handed out through this index are applied; makes room for more.
     pub fn handle_applied(&mut self, through: Index) {
-        todo!()
+        self.applied = self.applied.max(through.min(self.applying));
+        while self.unapplied.front().is_some_and(|(last, _)| *last <= self.applied) {
+            self.unapplied.pop_front();
+        }
     }
-    /// The disk failed: nothing leaves any more; every verb answers `Refused::Stopped`.
+
+    /// The disk failed: from now on nothing leaves this node, and every request is refused.
     pub fn handle_disk_failed(&mut self) {
-        todo!()
+        self.stopped = true;
+        self.notices.clear();
     }
+
+    /// Appends a command to the log, if this node leads.
+    ///
+    /// The id ends in exactly one of [`Action::Apply`] (an entry with this term and index), [`Action::Lost`] and
+    /// [`Action::Unknown`].
+    ///
+    /// # Errors
+    /// [`Refused::NotLeader`], [`Refused::TooLarge`], [`Refused::Busy`] or [`Refused::Stopped`]. The command entered
+    /// no log.
     pub fn propose(&mut self, now: Instant, command: Bytes) -> Result<LogId, Refused> {
-        todo!()
+        self.advance(now);
+        if self.stopped {
+            return Err(Refused::Stopped);
+        }
+        let bytes = command.len() as u64;
+        if bytes > self.config.command_bytes_max {
+            return Err(Refused::TooLarge { bytes, bytes_max: self.config.command_bytes_max });
+        }
+        self.leader_may_accept()?;
+        if self.proposals.len() >= self.config.proposals_max {
+            return Err(Refused::Busy("proposals_max"));
+        }
+        let id = self.append_own(Payload::Command(command));
+        self.proposals.add(id, self.now.plus(self.config.proposal_timeout));
+        Ok(id)
     }
-    /// A linearizable read, on any node: ends in `ReadReady` or `ReadFailed`.
+
+    /// Asks for a linearizable read (thesis §6.4), on any node: ends in [`Action::ReadReady`] or
+    /// [`Action::ReadFailed`].
+    ///
+    /// # Errors
+    /// [`Refused::Busy`] or [`Refused::Stopped`].
     pub fn read(&mut self, now: Instant) -> Result<ReadId, Refused> {
-        todo!()
+        self.advance(now);
+        if self.stopped {
+            return Err(Refused::Stopped);
+        }
+        self.start_read()
     }
+
+    /// The next thing for the host to do. Poll until there is none.
+    #[must_use]
     pub fn poll_action(&mut self) -> Option<Action> {
-        todo!()
+        if self.stopped {
+            return None;
+        }
+        self.poll_role_change()
+            .or_else(|| self.notices.pop_front())
+            .or_else(|| self.poll_message().map(Action::Send))
+            .or_else(|| self.poll_persist())
+            .or_else(|| self.poll_apply())
     }
-    /// When a tick will next matter. Never in the past of the last `now` unless a tick is due.
+
+    /// When a tick will next matter; none while only messages or the disk can change anything.
+    #[must_use]
     pub fn next_tick(&self) -> Option<Instant> {
-        todo!()
+        if self.stopped {
+            return None;
+        }
+        let times = [self.role_deadline(), self.proposals.deadline(), self.reads_deadline()];
+        times.into_iter().flatten().min()
     }
+
+    /// What the node knows of itself.
+    #[must_use]
     pub fn status(&self) -> Status {
-        todo!()
+        Status {
+            member: self.identity.member,
+            role: self.role.name(),
+            term: self.hard_state.term,
+            vote: self.hard_state.vote,
+            leader: self.leader(),
+            abstaining: self.hard_state.abstaining,
+            last: self.log.last(),
+            durable: self.gate.log_durable(),
+            commit: self.commit,
+            applying: self.applying,
+            applied: self.applied,
+            progress: self.progress(),
+            log_bytes: self.log.bytes(),
+        }
     }
-    /// The term, leader and identity, cheaply.
-    pub fn term(&self) -> crate::types::Term {
-        todo!()
+
+    /// The current term.
+    #[must_use]
+    pub fn term(&self) -> Term {
+        self.hard_state.term
     }
-    pub fn leader(&self) -> Option<crate::types::Member> {
-        todo!()
+
+    /// The leader of the current term, if known.
+    #[must_use]
+    pub fn leader(&self) -> Option<Member> {
+        match &self.role {
+            Role::Follower(follower) => follower.leader.map(|leader| leader.member),
+            Role::PreCandidate(_) | Role::Candidate(_) => None,
+            Role::Leader(_) => Some(self.identity.member),
+        }
     }
+
+    /// Whether this node leads.
+    #[must_use]
     pub fn is_leader(&self) -> bool {
-        todo!()
+        matches!(self.role, Role::Leader(_))
     }
-    pub fn identity(&self) -> crate::write::Identity {
-        todo!()
+
+    /// Whose node this is.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.identity
     }
-    pub fn boot(&self) -> crate::types::Boot {
-        todo!()
+
+    /// The number of this boot.
+    #[must_use]
+    pub fn boot(&self) -> Boot {
+        self.boot
     }
+
+    /// The configuration in force: the latest in the log, committed or not (Raft §6).
+    #[must_use]
     pub fn configuration(&self) -> &Configuration {
-        todo!()
+        &self.configurations.last().expect("the founding configuration is never removed").1
+    }
+
+    /// Entries of the log from an index on, for people and tools.
+    pub fn entries(&self, from: Index) -> impl Iterator<Item = &Entry> {
+        self.log.iter().skip_while(move |entry| entry.index < from)
+    }
+
+    /// Time never goes back: a reading before the last one counts as the last one.
+    fn advance(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+
+    /// An election deadline from now: one to two election timeouts (Raft §5.2).
+    fn random_deadline(&mut self) -> Instant {
+        let timeout = self.config.election_timeout.0;
+        let jitter = self.jitter.next_u64() % timeout;
+        self.now.plus(Span(timeout + jitter))
+    }
+
+    fn next_question(&mut self) -> Round {
+        self.questions = Round(self.questions.0 + 1);
+        self.questions
+    }
+
+    /// Adds an entry and what follows from it.
+    fn append_entry(&mut self, entry: Entry) {
+        if let Payload::Configuration(configuration) = &entry.payload {
+            self.configurations.push((entry.index, configuration.clone()));
+        }
+        self.log.append(entry);
+    }
+
+    /// Removes an entry and all after it, configurations included.
+    fn truncate_from(&mut self, from: Index) {
+        assert!(from > self.commit, "a committed entry is never removed");
+        self.log.truncate_from(from);
+        self.gate.truncated(from);
+        self.configurations.retain(|(index, _)| *index < from);
     }
 }
+
+/// Who sent a message, and in which boot: the address of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Sender {
+    member: Member,
+    boot: Boot,
+}
+
+/// Seed, node and boot make the stream of jitter.
+fn jitter_seed(seed: u64, member: Member, boot: Boot) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    for (chunk, word) in bytes.chunks_exact_mut(8).zip([seed, member.id.0, boot.0, 0]) {
+        chunk.copy_from_slice(&word.to_le_bytes());
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! What a node must have on disk before it may say certain things, and the proof that it has.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -32,9 +33,9 @@ pub struct Write {
     /// Reserved for snapshots: pieces of an incoming one.
     pub chunks: Vec<Chunk>,
     /// Reserved for snapshots: makes the received snapshot current and discards the log through it.
-    pub install: Option<SnapshotMeta>,
+    pub install: Option<Box<SnapshotMeta>>,
     /// Reserved for snapshots: discards the prefix that this durable snapshot covers.
-    pub discard_through: Option<SnapshotMeta>,
+    pub discard_through: Option<Box<SnapshotMeta>>,
 }
 
 impl Write {

@@ -1,0 +1,195 @@
+//! A follower's side of replication (Raft §5.3): AppendEntries, heartbeats, and what is owed in answer.
+
+use alloc::vec::Vec;
+
+use super::role::{Follower, Role};
+use super::{Raft, Sender};
+use crate::entry::{Entry, last_id};
+use crate::error::Violation;
+use crate::message::{Append, AppendAcknowledgement, AppendRejection, Heartbeat, HeartbeatAnswer, Message};
+use crate::types::{Index, LogId, Round, Term};
+
+impl Raft {
+    pub(super) fn handle_append(&mut self, from: Sender, m: Append) -> Result<(), Violation> {
+        check_entries(m.term, m.previous, &m.entries)?;
+        self.follow(from, m.round)?;
+        let conflict = self.conflict_with_committed(m.previous, &m.entries);
+        if let Some((ours, theirs)) = conflict {
+            return Err(Violation::CommittedConflict { ours, theirs });
+        }
+        self.note_leader_commit(m.commit);
+        if self.matches(m.previous) {
+            self.accept(m.previous, m.entries);
+            self.accept_shelved();
+        } else {
+            self.refuse(m.previous, m.entries);
+        }
+        self.advance_follower_commit();
+        self.settle_abstention();
+        Ok(())
+    }
+
+    pub(super) fn handle_heartbeat(&mut self, from: Sender, m: &Heartbeat) -> Result<(), Violation> {
+        self.follow(from, m.round)?;
+        self.note_leader_commit(m.commit);
+        self.advance_follower_commit();
+        Ok(())
+    }
+
+    /// Recognises the sender as the leader of this term (Raft §5.2: there is only one).
+    fn follow(&mut self, from: Sender, round: Round) -> Result<(), Violation> {
+        let two = |known| Violation::TwoLeaders { term: self.hard_state.term, known, other: from.member };
+        match &self.role {
+            Role::Leader(_) => return Err(two(self.identity.member)),
+            Role::Follower(Follower { leader: Some(leader), .. }) if leader.member != from.member => {
+                return Err(two(leader.member));
+            }
+            Role::Follower(Follower { leader: Some(_), .. }) => {}
+            Role::Follower(Follower { leader: None, .. }) | Role::PreCandidate(_) | Role::Candidate(_) => {
+                self.become_follower(Some(from));
+            }
+        }
+        self.leader_heard = self.now;
+        let deadline = self.random_deadline();
+        if let Role::Follower(follower) = &mut self.role {
+            follower.leader = Some(from);
+            follower.election_deadline = deadline;
+            follower.round = follower.round.max(round);
+        }
+        Ok(())
+    }
+
+    /// Whether the log holds the entry that an append builds on. What is committed here is in every later leader's
+    /// log (Raft §5.4), so below the commit index the answer is yes.
+    fn matches(&self, previous: LogId) -> bool {
+        previous.index <= self.commit || self.log.holds(previous)
+    }
+
+    /// An entry of the message that contradicts a committed one.
+    fn conflict_with_committed(&self, previous: LogId, entries: &[Entry]) -> Option<(LogId, LogId)> {
+        let ids = core::iter::once(previous).chain(entries.iter().map(Entry::id));
+        ids.take_while(|id| id.index <= self.commit).find_map(|theirs| {
+            let term = self.log.term_at(theirs.index)?;
+            (term != theirs.term).then_some((LogId { term, index: theirs.index }, theirs))
+        })
+    }
+
+    /// Raft figure 2, AppendEntries, rules 3 and 4: an entry that conflicts goes, with all after it; entries that are
+    /// already there stay, whatever follows them.
+    fn accept(&mut self, previous: LogId, entries: Vec<Entry>) {
+        let last = last_id(previous, &entries);
+        for entry in entries {
+            if entry.index <= self.commit || self.log.holds(entry.id()) {
+                continue;
+            }
+            if entry.index <= self.log.last().index {
+                self.truncate_from(entry.index);
+            }
+            self.append_entry(entry);
+        }
+        if let Role::Follower(follower) = &mut self.role {
+            follower.confirmed = follower.confirmed.max(last.index);
+            follower.acknowledgement_owed = true;
+            follower.rejection_owed = None;
+        }
+    }
+
+    /// Appends that came too early may fit now.
+    fn accept_shelved(&mut self) {
+        let end = self.log.last().index;
+        while let Some((previous, entries)) = self.take_shelved(end) {
+            if self.matches(previous) {
+                self.accept(previous, entries);
+            }
+        }
+    }
+
+    fn take_shelved(&mut self, end: Index) -> Option<(LogId, Vec<Entry>)> {
+        match &mut self.role {
+            Role::Follower(follower) => follower.shelf.take_through(end.max(follower.confirmed)),
+            Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_) => None,
+        }
+    }
+
+    /// The append does not fit. It is kept if it only came early; the leader is told where to look.
+    fn refuse(&mut self, previous: LogId, entries: Vec<Entry>) {
+        let below = LogId { term: previous.term, index: previous.index.previous() };
+        let hint = self.log.agreement_hint(below);
+        let early = previous.index > self.log.last().index;
+        let bytes_max = self.config.shelf_bytes_max;
+        if let Role::Follower(follower) = &mut self.role {
+            if early {
+                follower.shelf.put(previous, entries, bytes_max);
+            }
+            follower.rejection_owed = Some((previous, hint));
+        }
+    }
+
+    fn note_leader_commit(&mut self, commit: Index) {
+        if let Role::Follower(follower) = &mut self.role {
+            follower.leader_commit = follower.leader_commit.max(commit);
+        }
+    }
+
+    /// A leader's commit index speaks of the leader's log: it counts here only as far as this leader confirmed that
+    /// the logs agree.
+    fn advance_follower_commit(&mut self) {
+        if let Role::Follower(follower) = &self.role {
+            let commit = follower.leader_commit.min(follower.confirmed);
+            self.commit = self.commit.max(commit);
+        }
+    }
+
+    /// What a follower owes its leader. All of it waits for the term to be durable; an acknowledgement also for the
+    /// log through the index that it names, and for nothing else.
+    pub(super) fn poll_answer(&mut self) -> Option<(Sender, Message)> {
+        let term = self.hard_state.term;
+        let durable = self.gate.log_durable();
+        if !self.gate.term_is_durable() {
+            return None;
+        }
+        let Role::Follower(follower) = &mut self.role else { return None };
+        let leader = follower.leader?;
+        let round = follower.round;
+        if let Some((refused, hint)) = follower.rejection_owed.take() {
+            follower.round_answered = round;
+            let last = self.log.last().index;
+            return Some((
+                leader,
+                Message::AppendRejection(AppendRejection { term, round, refused, hint, last }),
+            ));
+        }
+        let matched = follower.confirmed.min(durable);
+        let owed = follower.acknowledgement_owed && matched == follower.confirmed;
+        if owed || matched > follower.acknowledged {
+            follower.acknowledgement_owed = matched < follower.confirmed;
+            follower.acknowledged = matched;
+            follower.round_answered = round;
+            return Some((
+                leader,
+                Message::AppendAcknowledgement(AppendAcknowledgement { term, round, matched }),
+            ));
+        }
+        if round > follower.round_answered {
+            follower.round_answered = round;
+            return Some((leader, Message::HeartbeatAnswer(HeartbeatAnswer { term, round })));
+        }
+        None
+    }
+}
+
+/// Entries follow each other without gaps, terms never fall, and none is above the message's.
+fn check_entries(term: Term, previous: LogId, entries: &[Entry]) -> Result<(), Violation> {
+    let mut before = previous;
+    for entry in entries {
+        let consecutive = before.index.0.checked_add(1) == Some(entry.index.0);
+        if !consecutive || entry.term < before.term || entry.term > term {
+            return Err(Violation::MalformedEntries(entry.id()));
+        }
+        before = entry.id();
+    }
+    if previous.term > term || (previous.index == Index(0)) != (previous.term == Term(0)) {
+        return Err(Violation::MalformedEntries(previous));
+    }
+    Ok(())
+}

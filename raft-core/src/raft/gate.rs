@@ -1,0 +1,210 @@
+//! What is being written, what is durable, and which messages wait for it.
+//!
+//! ```text
+//!            durable <= handed out < next
+//!   ──────────┼────────────┼──────────┼──────>  numbers of writes
+//!    synced     under way    gathered
+//! ```
+
+use alloc::collections::VecDeque;
+
+use crate::message::Envelope;
+use crate::raft::log::Log;
+use crate::types::{Boot, Index, Instant, Term};
+use crate::write::{Durable, HardState, Persist, Write};
+
+/// Held messages at most. One more drops the oldest, which is no worse than a lost datagram.
+const HELD_MAX: usize = 256;
+
+/// A write handed out and not yet durable.
+#[derive(Clone, Debug)]
+struct Unsynced {
+    number: u64,
+    handed_out: Instant,
+    bytes: u64,
+    /// The last index that is durable once this write is. Lowered when the log is truncated meanwhile: what was
+    /// overwritten is not made durable by the sync of what it overwrote.
+    log_through: Index,
+}
+
+/// A message that must not leave before a write is durable.
+#[derive(Clone, Debug)]
+struct Held {
+    needs: u64,
+    term: Term,
+    envelope: Envelope,
+}
+
+/// Tracks writes from "changed in memory" to "synced".
+#[derive(Clone, Debug)]
+pub(crate) struct Gate {
+    boot: Boot,
+    /// The number of the write now being gathered.
+    next: u64,
+    /// Everything through this write is synced.
+    durable: u64,
+    /// The write that carries the latest hard state.
+    hard_state_write: u64,
+    /// The write that carries the latest change of the term.
+    term_write: u64,
+    hard_state_changed: bool,
+    truncate_from: Option<Index>,
+    /// The end of the log as handed out so far.
+    handed_out_through: Index,
+    unsynced: VecDeque<Unsynced>,
+    unsynced_bytes: u64,
+    /// The log is durable through here. Invariant: never above the end of the log.
+    log_durable: Index,
+    held: VecDeque<Held>,
+}
+
+impl Gate {
+    /// A gate over a disk whose log ends at `log_end`, all of it synced.
+    pub(crate) fn new(boot: Boot, log_end: Index) -> Gate {
+        Gate {
+            boot,
+            next: 1,
+            durable: 0,
+            hard_state_write: 0,
+            term_write: 0,
+            hard_state_changed: false,
+            truncate_from: None,
+            handed_out_through: log_end,
+            unsynced: VecDeque::new(),
+            unsynced_bytes: 0,
+            log_durable: log_end,
+            held: VecDeque::new(),
+        }
+    }
+
+    /// Notes a changed hard state.
+    pub(crate) fn hard_state_changed(&mut self, term_changed: bool) {
+        self.hard_state_changed = true;
+        self.hard_state_write = self.next;
+        if term_changed {
+            self.term_write = self.next;
+        }
+    }
+
+    /// Notes that the log lost `from` and everything after it.
+    pub(crate) fn truncated(&mut self, from: Index) {
+        let end = from.previous();
+        self.log_durable = self.log_durable.min(end);
+        for write in &mut self.unsynced {
+            write.log_through = write.log_through.min(end);
+        }
+        if self.handed_out_through >= from {
+            self.handed_out_through = end;
+            self.truncate_from = Some(self.truncate_from.map_or(from, |earlier| earlier.min(from)));
+        }
+    }
+
+    /// The log is durable through here.
+    pub(crate) fn log_durable(&self) -> Index {
+        self.log_durable
+    }
+
+    /// Whether the term is on disk.
+    pub(crate) fn term_is_durable(&self) -> bool {
+        self.durable >= self.term_write
+    }
+
+    /// Whether the hard state is on disk.
+    pub(crate) fn hard_state_is_durable(&self) -> bool {
+        self.durable >= self.hard_state_write
+    }
+
+    /// Whether every change so far is on disk.
+    pub(crate) fn is_durable_through(&self, number: u64) -> bool {
+        self.durable >= number
+    }
+
+    /// The write that the latest hard state is in.
+    pub(crate) fn hard_state_write(&self) -> u64 {
+        self.hard_state_write
+    }
+
+    /// The write that the latest term is in.
+    pub(crate) fn term_write(&self) -> u64 {
+        self.term_write
+    }
+
+    /// The write after which every change so far, of hard state and log, is on disk.
+    pub(crate) fn everything(&self, log: &Log) -> u64 {
+        if self.is_dirty(log) { self.next } else { self.next - 1 }
+    }
+
+    /// Bytes of writes handed out and not yet synced.
+    pub(crate) fn unsynced_bytes(&self) -> u64 {
+        self.unsynced_bytes
+    }
+
+    /// When the oldest write under way was handed out.
+    pub(crate) fn oldest_unsynced(&self) -> Option<Instant> {
+        self.unsynced.front().map(|write| write.handed_out)
+    }
+
+    fn is_dirty(&self, log: &Log) -> bool {
+        self.hard_state_changed || self.truncate_from.is_some() || log.last().index > self.handed_out_through
+    }
+
+    /// Hands out everything gathered so far as one write.
+    pub(crate) fn poll_persist(&mut self, now: Instant, hard_state: HardState, log: &Log) -> Option<Persist> {
+        if !self.is_dirty(log) {
+            return None;
+        }
+        let end = log.last().index;
+        let append = log.slice(self.handed_out_through.next(), end, u64::MAX);
+        let write = Write {
+            hard_state: self.hard_state_changed.then_some(hard_state),
+            truncate_from: self.truncate_from.take(),
+            append,
+            ..Write::default()
+        };
+        let bytes = crate::entry::entries_size(&write.append);
+        let number = self.next;
+        self.unsynced.push_back(Unsynced { number, handed_out: now, bytes, log_through: end });
+        self.unsynced_bytes += bytes;
+        self.hard_state_changed = false;
+        self.handed_out_through = end;
+        self.next += 1;
+        Some(Persist { boot: self.boot, number, write })
+    }
+
+    /// A write and all before it are synced. Says whether that is news.
+    pub(crate) fn handle_durable(&mut self, done: Durable) -> bool {
+        if done.boot != self.boot || done.number <= self.durable || done.number >= self.next {
+            return false;
+        }
+        self.durable = done.number;
+        while self.unsynced.front().is_some_and(|write| write.number <= done.number) {
+            let Some(write) = self.unsynced.pop_front() else { break };
+            self.unsynced_bytes -= write.bytes;
+            self.log_durable = self.log_durable.max(write.log_through);
+        }
+        true
+    }
+
+    /// Keeps a message until a write is durable. A newer message of the same kind to the same member replaces it.
+    pub(crate) fn hold(&mut self, needs: u64, term: Term, envelope: Envelope) {
+        let same = |held: &Held| {
+            held.envelope.to == envelope.to && held.envelope.message.name() == envelope.message.name()
+        };
+        self.held.retain(|held| !same(held));
+        if self.held.len() == HELD_MAX {
+            self.held.pop_front();
+        }
+        self.held.push_back(Held { needs, term, envelope });
+    }
+
+    /// The next held message whose writes are durable. Those of another term are dropped: what they promised may
+    /// have been overtaken.
+    pub(crate) fn poll_held(&mut self, term: Term) -> Option<Envelope> {
+        if self.held.is_empty() {
+            return None;
+        }
+        self.held.retain(|held| held.term == term);
+        let ready = self.held.iter().position(|held| held.needs <= self.durable)?;
+        self.held.remove(ready).map(|held| held.envelope)
+    }
+}

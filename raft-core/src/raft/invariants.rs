@@ -1,0 +1,76 @@
+//! Rules that hold after every event. Linear in the log: tests, the simulator and the fuzzers check them, production
+//! does not.
+
+use alloc::format;
+use alloc::string::String;
+
+use super::Raft;
+use super::role::Role;
+
+impl Raft {
+    /// Checks everything that must hold between two calls.
+    ///
+    /// # Errors
+    /// The rule that is broken, in words: a defect of this crate.
+    pub fn check_invariants(&self) -> Result<(), String> {
+        let last = self.log.last();
+        let marks = [self.applied, self.applying, self.commit, last.index];
+        if !marks.is_sorted() {
+            return Err(format!("applied <= applying <= commit <= last does not hold: {marks:?}"));
+        }
+        if self.gate.log_durable() > last.index {
+            return Err(format!("durable through {}, beyond the last entry {last}", self.gate.log_durable()));
+        }
+        if self.applying > self.gate.log_durable() {
+            return Err(format!("applying {} before it is durable", self.applying));
+        }
+        if last.term > self.hard_state.term {
+            return Err(format!("the last entry {last} is of a later term than {}", self.hard_state.term));
+        }
+        let mut previous: Option<crate::types::LogId> = None;
+        for entry in self.log.iter() {
+            if previous.is_some_and(|p| p.index.next() != entry.index || p.term > entry.term) {
+                return Err(format!("the log is broken at {}", entry.id()));
+            }
+            if self.log.term_at(entry.index) != Some(entry.term) {
+                return Err(format!("the runs of terms do not agree with the entry {}", entry.id()));
+            }
+            previous = Some(entry.id());
+        }
+        self.check_role()
+    }
+
+    fn check_role(&self) -> Result<(), String> {
+        let last = self.log.last();
+        match &self.role {
+            Role::Leader(leader) => {
+                for (member, peer) in &leader.peers {
+                    if peer.matched >= peer.next || peer.next > last.index.next() {
+                        return Err(format!(
+                            "{member}: match {} < next {} <= last + 1 = {} does not hold",
+                            peer.matched,
+                            peer.next,
+                            last.index.next()
+                        ));
+                    }
+                }
+                if self.log.term_at(leader.term_start) != Some(self.hard_state.term) {
+                    return Err(format!("the leader has no entry of its own at {}", leader.term_start));
+                }
+                Ok(())
+            }
+            Role::Follower(follower) => {
+                if follower.confirmed > last.index.max(self.commit) {
+                    return Err(format!("confirmed {} beyond the last entry {last}", follower.confirmed));
+                }
+                Ok(())
+            }
+            Role::PreCandidate(_) | Role::Candidate(_) => {
+                if self.hard_state.abstaining {
+                    return Err("an abstaining node campaigns".into());
+                }
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! A leader's side of replication: heartbeats, appends, the commit rule (Raft §5.3, §5.4.2), check-quorum.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+
+use super::progress::Progress;
+use super::role::{Leader, Role};
+use super::{Raft, Sender};
+use crate::entry::{Entry, Payload, entries_size, last_id};
+use crate::error::{Refused, Violation};
+use crate::message::{Append, AppendAcknowledgement, AppendRejection, Heartbeat, Message};
+use crate::types::{Index, Instant, LogId, Member, Round};
+
+impl Raft {
+    /// Takes office: probes every peer from the end of its own log, and opens the term with an entry of its own,
+    /// since only such an entry can be committed by counting (Raft §5.4.2, §8).
+    pub(super) fn become_leader(&mut self) {
+        assert!(self.gate.hard_state_is_durable(), "nobody leads before its own vote is durable");
+        let me = self.identity.member;
+        let next = self.log.last().index.next();
+        let peers: BTreeMap<Member, Progress> = self
+            .configuration()
+            .members()
+            .filter(|member| *member != me)
+            .map(|member| (member, Progress::new(next, self.now)))
+            .collect();
+        let inherited: u64 =
+            self.log.iter().skip_while(|entry| entry.index <= self.commit).map(Entry::size).sum();
+        self.role = Role::Leader(Leader {
+            peers,
+            term_start: next,
+            round: Round(1),
+            heartbeat_due: self.now.plus(self.config.heartbeat_interval),
+            quorum_heard: self.now,
+            reads: VecDeque::new(),
+            uncommitted_bytes: inherited,
+        });
+        self.append_own(Payload::Noop);
+        self.adopt_local_reads();
+    }
+
+    /// Appends an entry of this term.
+    pub(super) fn append_own(&mut self, payload: Payload) -> LogId {
+        let entry = Entry { term: self.hard_state.term, index: self.log.last().index.next(), payload };
+        let id = entry.id();
+        if let Role::Leader(leader) = &mut self.role {
+            leader.uncommitted_bytes += entry.size();
+        }
+        self.append_entry(entry);
+        id
+    }
+
+    /// Whether a proposal may enter the log now.
+    pub(super) fn leader_may_accept(&self) -> Result<(), Refused> {
+        let Role::Leader(leader) = &self.role else {
+            return Err(Refused::NotLeader(self.leader()));
+        };
+        if leader.uncommitted_bytes >= self.config.uncommitted_bytes_max {
+            return Err(Refused::Busy("uncommitted_bytes_max"));
+        }
+        if self.gate.unsynced_bytes() >= self.config.unsynced_bytes_max {
+            return Err(Refused::Busy("unsynced_bytes_max"));
+        }
+        Ok(())
+    }
+
+    /// A peer's answer of this term: it is alive, it recognises this leader, and it may have restarted.
+    fn peer_answered(&mut self, from: Sender, round: Round) -> Option<&mut Progress> {
+        let now = self.now;
+        let Role::Leader(leader) = &mut self.role else { return None };
+        let asked = leader.round;
+        let peer = leader.peers.get_mut(&from.member)?;
+        if from.boot < peer.boot {
+            return None;
+        }
+        if from.boot > peer.boot {
+            peer.handle_new_boot(from.boot);
+        }
+        peer.heard = now;
+        // A round that was never asked confirms nothing.
+        if round <= asked {
+            peer.round = peer.round.max(round);
+        }
+        Some(peer)
+    }
+
+    pub(super) fn handle_round_answer(&mut self, from: Sender, round: Round) {
+        if self.peer_answered(from, round).is_some() {
+            self.confirm_reads();
+        }
+    }
+
+    pub(super) fn handle_acknowledgement(
+        &mut self,
+        from: Sender,
+        m: &AppendAcknowledgement,
+    ) -> Result<(), Violation> {
+        let end = self.log.last().index;
+        let Some(peer) = self.peer_answered(from, m.round) else { return Ok(()) };
+        if m.matched > end {
+            return Err(Violation::AcknowledgedBeyondLog(from.member));
+        }
+        if peer.acknowledge(m.matched) {
+            self.advance_commit();
+        }
+        self.confirm_reads();
+        Ok(())
+    }
+
+    pub(super) fn handle_rejection(&mut self, from: Sender, m: &AppendRejection) {
+        let hint = self.log.agreement_hint(m.hint);
+        if let Some(peer) = self.peer_answered(from, m.round) {
+            peer.reject(m.refused.index, hint.index);
+            self.confirm_reads();
+        }
+    }
+
+    /// Raft §5.4.2: an entry of this term that is durable on a majority of each half is committed, and everything
+    /// before it. The leader's own log counts as far as it is durable, like everybody's.
+    pub(super) fn advance_commit(&mut self) {
+        let Role::Leader(leader) = &self.role else { return };
+        let me = self.identity.member;
+        let own = self.gate.log_durable();
+        let matched = |member: Member| {
+            if member == me { own } else { leader.peers.get(&member).map_or(Index(0), |peer| peer.matched) }
+        };
+        let agreed = self.configuration().quorum_value(matched);
+        if agreed <= self.commit || self.log.term_at(agreed) != Some(self.hard_state.term) {
+            return;
+        }
+        let newly = self.commit.next().0..=agreed.0;
+        let bytes: u64 = newly.filter_map(|index| self.log.entry(Index(index))).map(Entry::size).sum();
+        self.commit = agreed;
+        if let Role::Leader(leader) = &mut self.role {
+            leader.uncommitted_bytes -= bytes;
+        }
+    }
+
+    /// Heartbeats, retransmissions, and the leader's doubts about itself.
+    pub(super) fn tick_leader(&mut self) {
+        let quorum_heard = self.quorum_heard();
+        let alone = self.now.since(quorum_heard) >= self.config.election_timeout;
+        if alone || self.is_disk_stalled() {
+            self.become_follower(None);
+            return;
+        }
+        let (now, config) = (self.now, &self.config);
+        let Role::Leader(leader) = &mut self.role else { return };
+        leader.quorum_heard = quorum_heard;
+        if leader.heartbeat_due <= now {
+            leader.heartbeat_due = now.plus(config.heartbeat_interval);
+            leader.round = Round(leader.round.0 + 1);
+        }
+        for peer in leader.peers.values_mut() {
+            peer.retransmit(now, config);
+        }
+    }
+
+    /// When a majority of each half, this node included, had last been heard (thesis §6.2).
+    fn quorum_heard(&self) -> Instant {
+        let Role::Leader(leader) = &self.role else { return self.now };
+        let me = self.identity.member;
+        let heard = |member: Member| {
+            if member == me {
+                self.now
+            } else {
+                leader.peers.get(&member).map_or(Instant(0), |peer| peer.heard)
+            }
+        };
+        self.configuration().quorum_value(heard).max(leader.quorum_heard)
+    }
+
+    /// When [`Raft::tick_leader`] will next matter.
+    pub(super) fn leader_deadline(&self) -> Option<Instant> {
+        let Role::Leader(leader) = &self.role else { return None };
+        let timeout = self.config.election_timeout;
+        let retransmit = leader.peers.values().filter_map(|peer| peer.retransmit_at(&self.config)).min();
+        let stalled = self.gate.oldest_unsynced().map(|handed_out| handed_out.plus(timeout));
+        let alone = Some(self.quorum_heard().plus(timeout));
+        [Some(leader.heartbeat_due), retransmit, stalled, alone].into_iter().flatten().min()
+    }
+
+    /// The next message to a peer. Heartbeats first: they never queue behind bulk.
+    pub(super) fn poll_replication(&mut self) -> Option<(Member, Message)> {
+        self.poll_peer_heartbeat().or_else(|| self.poll_peer_append())
+    }
+
+    fn poll_peer_heartbeat(&mut self) -> Option<(Member, Message)> {
+        let (term, commit) = (self.hard_state.term, self.commit);
+        let Role::Leader(leader) = &mut self.role else { return None };
+        let round = leader.round;
+        let (member, peer) = leader.peers.iter_mut().find(|(_, peer)| peer.round_asked < round)?;
+        peer.round_asked = round;
+        peer.commit_told = commit;
+        Some((*member, Message::Heartbeat(Heartbeat { term, round, commit })))
+    }
+
+    fn poll_peer_append(&mut self) -> Option<(Member, Message)> {
+        let (term, commit, end) = (self.hard_state.term, self.commit, self.log.last().index);
+        let Role::Leader(leader) = &mut self.role else { return None };
+        let round = leader.round;
+        for (member, peer) in &mut leader.peers {
+            if peer.may_append(&self.config, end) {
+                let before = peer.next.previous();
+                let previous_term =
+                    self.log.term_at(before).expect("next is within the log or right after it");
+                let previous = LogId { term: previous_term, index: before };
+                let entries = self.log.slice(peer.next, end, self.config.append_bytes_max);
+                peer.sent(last_id(previous, &entries).index, entries_size(&entries), self.now);
+                peer.commit_told = commit;
+                return Some((*member, Message::Append(Append { term, round, previous, entries, commit })));
+            }
+            // Nothing to send, but a follower's own clients wait for the commit index. Asks for no answer, since the
+            // round is an old one.
+            if peer.commit_told < commit && peer.matched > peer.commit_told {
+                peer.commit_told = commit;
+                return Some((*member, Message::Heartbeat(Heartbeat { term, round, commit })));
+            }
+        }
+        None
+    }
+
+    /// Per peer: member, next index, match index.
+    pub(super) fn progress(&self) -> Vec<(Member, Index, Index)> {
+        match &self.role {
+            Role::Leader(leader) => {
+                leader.peers.iter().map(|(member, peer)| (*member, peer.next, peer.matched)).collect()
+            }
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => Vec::new(),
+        }
+    }
+}

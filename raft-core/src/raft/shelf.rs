@@ -1,0 +1,37 @@
+//! Appends that arrived before their predecessors: a reordered datagram need not be sent twice.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use crate::entry::{Entry, entries_size};
+use crate::types::{Index, LogId};
+
+/// Runs of entries by the index of the entry before them. All from the present leader in the present term.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shelf {
+    runs: BTreeMap<Index, (LogId, Vec<Entry>)>,
+    bytes: u64,
+}
+
+impl Shelf {
+    /// Keeps a run if there is room; otherwise the leader will send it again.
+    pub(crate) fn put(&mut self, previous: LogId, entries: Vec<Entry>, bytes_max: u64) {
+        let size = entries_size(&entries);
+        if entries.is_empty() || self.bytes + size > bytes_max || self.runs.contains_key(&previous.index) {
+            return;
+        }
+        self.bytes += size;
+        self.runs.insert(previous.index, (previous, entries));
+    }
+
+    /// Takes a run that starts at or before the end of the log.
+    pub(crate) fn take_through(&mut self, log_end: Index) -> Option<(LogId, Vec<Entry>)> {
+        let first = self.runs.first_entry()?;
+        if *first.key() > log_end {
+            return None;
+        }
+        let (previous, entries) = first.remove();
+        self.bytes -= entries_size(&entries);
+        Some((previous, entries))
+    }
+}

@@ -1,0 +1,4 @@
+//! Tests of the core by itself: a small cluster in one thread, with a disk and a network in the test's hands.
+
+mod cluster;
+mod smoke;
