@@ -1,17 +1,33 @@
 //! The core joined with a state machine: sessions, forwarding, reads, the write queue. Both hosts run it.
 
-use alloc::vec::Vec;
+mod apply;
+pub mod command;
+mod forward;
+mod relay;
+pub mod sessions;
+mod tickets;
 
+use alloc::collections::VecDeque;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::action::{RoleChange, Status};
-use crate::config::Config;
+use self::command::{ReplicaCommand, decode_all};
+use self::forward::Intake;
+use self::sessions::Sessions;
+use self::tickets::{Tickets, Waiting};
+use crate::action::{Action, RoleChange, Status};
+use crate::config::{Config, ConfigError};
 use crate::error::{Refused, RestoreError, Violation};
 use crate::journal::{Batch, Journal};
-use crate::message::Envelope;
+use crate::message::{Envelope, Message};
 use crate::raft::Raft;
-use crate::types::{Index, Instant};
+use crate::types::{Index, Instant, LogId, Term};
 use crate::write::Restored;
 
 /// What the user replicates: deterministic, without I/O.
@@ -68,7 +84,8 @@ pub enum Outcome<R, A> {
     Unknown,
     /// It was not accepted, and had no effect.
     Refused(Refused),
-    /// The session is gone. The command was not applied by this request; an earlier try of it may have been.
+    /// The session is gone. The command was not applied by this request; an earlier try of it may have been, so to a
+    /// client that tried more than once this is as good as [`Unknown`](Outcome::Unknown).
     Expired,
 }
 
@@ -86,21 +103,101 @@ pub enum ReplicaAction<R, A> {
     RoleChanged(RoleChange),
 }
 
+/// Why a node stopped itself, for good: a restart is the cure, of the same version or of a newer one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// The host reported a failed disk. What the last writes left behind is only known after a recovery.
+    DiskFailed,
+    /// A committed entry is of a kind that this version does not know. Start a version that does.
+    UnknownEntry {
+        /// The entry.
+        at: LogId,
+        /// Its kind.
+        kind: &'static str,
+    },
+    /// A committed command has bytes that this version can't read. Start a version that can.
+    Undecodable {
+        /// The entry.
+        at: LogId,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A response of the state machine can't be encoded, or not read back: its serde implementation is at fault.
+    Response {
+        /// The entry.
+        at: LogId,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+impl fmt::Display for StopReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StopReason::DiskFailed => write!(f, "the disk failed; restart the node to recover from it"),
+            StopReason::UnknownEntry { at, kind } => {
+                write!(
+                    f,
+                    "the entry {at} is of a kind ({kind}) that this version does not know; start a newer one"
+                )
+            }
+            StopReason::Undecodable { at, what } => {
+                write!(f, "the command of the entry {at} can't be read ({what}); start a version that can")
+            }
+            StopReason::Response { at, what } => {
+                write!(
+                    f,
+                    "the response to the entry {at} can't be encoded and read back ({what}); fix its serde"
+                )
+            }
+        }
+    }
+}
+
+/// The outcome of a request to a state machine.
+pub type OutcomeOf<S> = Outcome<<S as StateMachine>::Response, <S as StateMachine>::Answer>;
+
+/// An action of a replica of a state machine.
+pub type ActionOf<S> = ReplicaAction<<S as StateMachine>::Response, <S as StateMachine>::Answer>;
+
 /// Bounds of the replica, beside the core's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplicaConfig {
     /// The core's.
     pub raft: Config,
-    /// Open sessions at most; the one unused for the longest part of the log goes first.
+    /// Open sessions at most; the one unused for the longest part of the log goes first. Must be the same on all
+    /// members, at every restart too: it decides what is applied, so replicas with different bounds diverge.
     pub sessions_max: usize,
-    /// Bytes of kept responses at most, over all sessions.
+    /// Bytes of kept responses at most, over all sessions; each counts [`sessions::RESPONSE_OVERHEAD_BYTES`] more than
+    /// its length. Must be the same on all members, like `sessions_max`.
     pub session_bytes_max: u64,
-    /// Requests under way at most.
+    /// Requests under way at most; above it, requests are refused.
     pub tickets_max: usize,
     /// Whether a follower passes proposals on to the leader.
     pub forwarding: bool,
     /// A forward without an answer is sent again after this span, to the same leader of the same term only.
     pub forward_retry: crate::types::Span,
+}
+
+impl ReplicaConfig {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// The first setting that can't work.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let rules = [
+            (self.sessions_max > 0, "sessions_max"),
+            (self.session_bytes_max > 0, "session_bytes_max"),
+            (self.tickets_max > 0, "tickets_max"),
+            (self.forward_retry.0 > 0, "forward_retry"),
+        ];
+        for (holds, setting) in rules {
+            if !holds {
+                return Err(ConfigError { setting, rule: "must be above zero" });
+            }
+        }
+        self.raft.validate()
+    }
 }
 
 impl Default for ReplicaConfig {
@@ -117,14 +214,47 @@ impl Default for ReplicaConfig {
 }
 
 /// One member, whole: core, journal, sessions and the user's state machine.
+///
+/// Every method is of one of four kinds:
+/// - `handle_*` takes an event: a message, a finished or failed batch; `tick` takes the time;
+/// - plain verbs take a client's request: `open_session`, `propose`, `query`. Each gives a [`Ticket`], which ends in
+///   exactly one [`Reply`](ReplicaAction::Reply), one that was refused too;
+/// - `poll_action` gives what the host must do. Poll it until it is empty after each event;
+/// - nouns are getters.
+///
+/// A command without a session is applied each time that it is committed. A client that repeats one after
+/// [`Unknown`](Outcome::Unknown) may have it applied twice; a client that must not needs a session.
+///
+/// Architecture Invariant: what is applied is a function of the log and the two session bounds alone. Nothing here
+/// that depends on time, on the network or on who leads ever reaches `StateMachine::apply` or the session table.
 #[derive(Clone, Debug)]
 pub struct Replica<S: StateMachine> {
+    config: ReplicaConfig,
     state: S,
     raft: Raft,
+    journal: Journal,
+    sessions: Sessions,
+    tickets: Tickets<S::Query>,
+    intake: Intake,
+    /// Actions that are ready. Bounded by what one event can cause; a host that polls keeps it empty.
+    out: VecDeque<ReplicaAction<S::Response, S::Answer>>,
+    /// The state and the session table contain everything through here.
+    applied: Index,
+    /// The latest time heard of; never goes back.
+    now: Instant,
+    /// The term in which this boot began: what this member did in it before is not known here.
+    boot_term: Term,
+    /// The term that the open forwards were made in.
+    term: Term,
+    stopped: Option<StopReason>,
 }
 
-#[allow(clippy::todo, unused_variables, missing_docs)]
 impl<S: StateMachine> Replica<S> {
+    /// A member that starts from what its disk holds. `state` is the empty state: the log is applied to it from its
+    /// first entry, as far as it turns out to be committed.
+    ///
+    /// # Errors
+    /// Settings that can't work, or a disk that this version can't start from.
     pub fn new(
         config: ReplicaConfig,
         journal: Journal,
@@ -133,58 +263,317 @@ impl<S: StateMachine> Replica<S> {
         now: Instant,
         seed: u64,
     ) -> Result<Replica<S>, RestoreError> {
-        todo!()
+        config.validate().map_err(RestoreError::Config)?;
+        if let Some(snapshot) = &disk.snapshot {
+            let what = format!("the snapshot through {} can't be loaded by this version", snapshot.last);
+            return Err(RestoreError::Unsupported { file: String::from("snapshot"), what });
+        }
+        let raft = Raft::new(config.raft.clone(), disk, now, seed)?;
+        let (term, sessions) = (raft.term(), Sessions::new(config.sessions_max, config.session_bytes_max));
+        Ok(Replica {
+            state,
+            raft,
+            journal,
+            sessions,
+            tickets: Tickets::new(config.tickets_max),
+            intake: Intake::default(),
+            out: VecDeque::new(),
+            applied: Index(0),
+            now,
+            boot_term: term,
+            term,
+            stopped: None,
+            config,
+        })
     }
+
+    /// Takes a message off the network.
+    ///
+    /// # Errors
+    /// A peer did what Raft forbids, or the message is impossible; it is dropped.
     pub fn handle_message(&mut self, now: Instant, envelope: Envelope) -> Result<(), Violation> {
-        todo!()
+        if self.stopped.is_some() {
+            return Ok(());
+        }
+        self.advance(now);
+        let result = if let Message::Forward(forward) = &envelope.message {
+            self.raft.admit(&envelope).map(|admitted| {
+                if admitted {
+                    self.handle_forward(now, &envelope, forward);
+                }
+            })
+        } else if let Message::ForwardAnswer(answer) = &envelope.message {
+            self.raft.admit(&envelope).map(|admitted| {
+                if admitted {
+                    self.handle_forward_answer(envelope.from, answer);
+                }
+            })
+        } else {
+            self.raft.handle_message(now, envelope)
+        };
+        self.notice_term();
+        result
     }
+
+    /// Takes the time. At any time, any number of times.
     pub fn tick(&mut self, now: Instant) {
-        todo!()
+        if self.stopped.is_some() {
+            return;
+        }
+        self.advance(now);
+        self.raft.tick(now);
+        self.notice_term();
+        for ticket in self.tickets.due(self.now) {
+            self.handle_timer(ticket, self.now);
+        }
     }
+
+    /// When a tick will next matter.
     #[must_use]
     pub fn next_tick(&self) -> Option<Instant> {
-        todo!()
+        if self.stopped.is_some() {
+            return None;
+        }
+        let own = self.tickets.next_timer();
+        self.raft.next_tick().into_iter().chain(own).min()
     }
+
+    /// The batch under way is synced.
     pub fn handle_batch_done(&mut self, now: Instant) {
-        todo!()
+        if self.stopped.is_some() {
+            return;
+        }
+        self.advance(now);
+        if let Some(durable) = self.journal.handle_batch_done() {
+            self.raft.handle_durable(now, durable);
+        }
+        self.notice_term();
     }
+
+    /// An operation of a batch failed. The node is silent from here on; only replies still come out.
     pub fn handle_disk_failed(&mut self, now: Instant) {
-        todo!()
+        self.advance(now);
+        self.stop(StopReason::DiskFailed);
     }
+
+    /// Opens a session; ends in [`Outcome::Opened`].
+    ///
+    /// A client that does not learn the outcome opens another one: the first, if it exists, expires unused.
     pub fn open_session(&mut self, now: Instant) -> Ticket {
-        todo!()
+        let ticket = self.tickets.issue();
+        let result = self.submit(now, ticket, &ReplicaCommand::Open { origin: None });
+        self.refuse_on_error(ticket, result)
     }
+
+    /// Proposes a command, here or at the leader; ends in [`Outcome::Done`] once it is applied *here*.
+    ///
+    /// A command of a session is applied at most once, however often it is proposed under one sequence number.
     pub fn propose(&mut self, now: Instant, request: Option<SessionRequest>, command: S::Command) -> Ticket {
-        todo!()
+        let ticket = self.tickets.issue();
+        let result = encode_command(&command).and_then(|body| {
+            self.submit(now, ticket, &ReplicaCommand::Command { session: request, origin: None, body: &body })
+        });
+        self.refuse_on_error(ticket, result)
     }
-    /// A linearizable query, on any member.
+
+    /// A linearizable query, on any member; ends in [`Outcome::Answer`].
     pub fn query(&mut self, now: Instant, query: S::Query) -> Ticket {
-        todo!()
+        let ticket = self.tickets.issue();
+        let result = self.start_read(now, ticket, query);
+        self.refuse_on_error(ticket, result)
     }
+
+    /// The next thing to do. Each may be performed the moment it is seen.
     #[must_use]
     pub fn poll_action(&mut self) -> Option<ReplicaAction<S::Response, S::Answer>> {
-        todo!()
+        loop {
+            if let Some(action) = self.out.pop_front() {
+                return Some(action);
+            }
+            if self.stopped.is_some() {
+                return None;
+            }
+            if let Some(envelope) = self.poll_forward() {
+                return Some(ReplicaAction::Send(envelope));
+            }
+            match self.raft.poll_action() {
+                Some(action) => self.perform(action),
+                // All writes that are there share the next batch, so the core is emptied first.
+                None => return self.journal.poll_batch().map(ReplicaAction::Disk),
+            }
+        }
     }
+
+    /// What the core knows of itself.
     #[must_use]
     pub fn status(&self) -> Status {
         self.raft.status()
     }
+
+    /// The core.
     #[must_use]
     pub fn raft(&self) -> &Raft {
         &self.raft
     }
+
     /// The state, as applied so far: for stale reads.
     #[must_use]
     pub fn state(&self) -> &S {
         &self.state
     }
+
+    /// The state, to look into it with methods that need `&mut`. A change that no log entry made is the end of all
+    /// guarantees.
     #[must_use]
     pub fn state_mut(&mut self) -> &mut S {
         &mut self.state
     }
-    /// Requests that have no reply yet.
+
+    /// The session table, as applied so far.
+    #[must_use]
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// Through which entry the state and the sessions are applied.
+    #[must_use]
+    pub fn applied(&self) -> Index {
+        self.applied
+    }
+
+    /// Why the node stopped itself, if it did.
+    #[must_use]
+    pub fn stopped(&self) -> Option<&StopReason> {
+        self.stopped.as_ref()
+    }
+
+    /// Requests that have not ended, in order. A reply that is there to be polled counts as given.
     #[must_use]
     pub fn pending(&self) -> Vec<Ticket> {
-        todo!()
+        self.tickets.open()
     }
+
+    fn advance(&mut self, now: Instant) {
+        // The core sees the clock as it is, and distrusts it when it goes back; deadlines here only ever wait longer.
+        self.now = self.now.max(now);
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Send(envelope) => self.out.push_back(ReplicaAction::Send(envelope)),
+            Action::Persist(persist) => self.journal.submit(persist),
+            Action::Apply(entries) => self.apply(&entries),
+            Action::ReadReady(read, index) => {
+                self.tickets.make_ready(read, index);
+                self.answer_queries();
+            }
+            Action::ReadFailed(read, refused) => {
+                if let Some(ticket) = self.tickets.by_read(read) {
+                    self.end(ticket, Outcome::Refused(refused));
+                }
+            }
+            Action::Lost(id) => {
+                if let Some(ticket) = self.tickets.by_log(id) {
+                    self.end(ticket, Outcome::Lost);
+                }
+            }
+            Action::Unknown(id) => {
+                if let Some(ticket) = self.tickets.by_log(id) {
+                    self.end(ticket, Outcome::Unknown);
+                }
+            }
+            Action::RoleChanged(change) => {
+                self.out.push_back(ReplicaAction::RoleChanged(change));
+                self.notice_term();
+            }
+        }
+    }
+
+    /// Hands a command to the core, or plans to send it to the leader. `Err`: neither, and no effect.
+    fn submit(&mut self, now: Instant, ticket: Ticket, command: &ReplicaCommand<'_>) -> Result<(), Refused> {
+        self.check_room()?;
+        self.advance(now);
+        if self.raft.is_leader() {
+            let bytes = self.encode(command)?;
+            let id = self.raft.propose(now, bytes)?;
+            self.tickets.insert(ticket, Waiting::Logged(id));
+            return Ok(());
+        }
+        let leader = self.raft.leader();
+        let other = leader.filter(|leader| *leader != self.raft.identity().member);
+        match other {
+            Some(to) if self.config.forwarding => self.forward(self.now, ticket, to, command),
+            Some(_) | None => Err(Refused::NotLeader(leader)),
+        }
+    }
+
+    fn start_read(&mut self, now: Instant, ticket: Ticket, query: S::Query) -> Result<(), Refused> {
+        self.check_room()?;
+        self.advance(now);
+        let read = self.raft.read(now)?;
+        let deadline = self.now.plus(self.config.raft.read_timeout);
+        self.tickets.insert(ticket, Waiting::Reading { read, query, deadline });
+        Ok(())
+    }
+
+    fn check_room(&self) -> Result<(), Refused> {
+        if self.stopped.is_some() {
+            return Err(Refused::Stopped);
+        }
+        if self.tickets.has_room() { Ok(()) } else { Err(Refused::Busy("tickets_max")) }
+    }
+
+    fn encode(&self, command: &ReplicaCommand<'_>) -> Result<Bytes, Refused> {
+        let bytes = Bytes::from(command.encode().map_err(|_| UNENCODABLE)?);
+        let (length, bytes_max) = (bytes.len() as u64, self.config.raft.command_bytes_max);
+        if length > bytes_max {
+            return Err(Refused::TooLarge { bytes: length, bytes_max });
+        }
+        Ok(bytes)
+    }
+
+    fn refuse_on_error(&mut self, ticket: Ticket, result: Result<(), Refused>) -> Ticket {
+        if let Err(refused) = result {
+            self.reply(ticket, Outcome::Refused(refused));
+        }
+        ticket
+    }
+
+    /// Ends an open request.
+    fn end(&mut self, ticket: Ticket, outcome: OutcomeOf<S>) {
+        let closed = self.tickets.close(ticket);
+        assert!(closed.is_some(), "each ticket ends once");
+        self.reply(ticket, outcome);
+    }
+
+    fn reply(&mut self, ticket: Ticket, outcome: OutcomeOf<S>) {
+        self.out.push_back(ReplicaAction::Reply(ticket, outcome));
+    }
+
+    /// Nothing leaves from here on but the replies to what was asked.
+    fn stop(&mut self, reason: StopReason) {
+        if self.stopped.is_some() {
+            return;
+        }
+        self.stopped = Some(reason);
+        self.raft.handle_disk_failed();
+        self.journal.handle_failure();
+        self.out.retain(|action| match action {
+            ReplicaAction::Send(_) | ReplicaAction::Disk(_) => false,
+            ReplicaAction::Reply(..) | ReplicaAction::RoleChanged(_) => true,
+        });
+        for ticket in self.tickets.open() {
+            self.give_up(ticket, Refused::Stopped);
+        }
+    }
+}
+
+/// A state machine's command whose own `Serialize` fails, or whose bytes its own `Deserialize` does not read.
+const UNENCODABLE: Refused = Refused::Busy("the state machine's encoding of the command");
+
+/// Bytes that every member can read: a command that can't be read must never enter a log, where it would stop all.
+fn encode_command<C: Serialize + DeserializeOwned>(command: &C) -> Result<Vec<u8>, Refused> {
+    let bytes = postcard::to_allocvec(command).map_err(|_| UNENCODABLE)?;
+    decode_all::<C>(&bytes).map_err(|_| UNENCODABLE)?;
+    Ok(bytes)
 }
