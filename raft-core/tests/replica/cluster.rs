@@ -1,0 +1,221 @@
+//! Three whole members.
+
+use raft_core::replica::{Outcome, ReplicaConfig};
+use raft_core::{Configuration, Refused, Span};
+
+use super::world::{World, is_forward, is_forward_answer, member, request};
+
+const SHORT: Span = Span::from_millis(100);
+const LONG: Span = Span::from_millis(20_000);
+
+#[test]
+fn anyone_proposes_and_anyone_queries() {
+    let mut world = World::new(3);
+    let leader = world.elect();
+    let ids: Vec<u64> = world.nodes.keys().copied().collect();
+    for (id, by) in ids.iter().zip([1, 10, 100]) {
+        let ticket = world.propose(*id, None, by);
+        assert_eq!(world.at(*id).pending(), [ticket]);
+        world.pass(SHORT);
+        assert!(matches!(world.reply(*id, ticket), Some(Outcome::Done(_))), "{:?}", world.reply(*id, ticket));
+        assert!(world.at(*id).pending().is_empty());
+    }
+    assert_eq!(world.forwards().len(), 2, "only those that do not lead forward, once each");
+    assert!(world.forwards().iter().all(|envelope| envelope.to == member(leader)));
+    for id in ids {
+        let ticket = world.query(id);
+        world.pass(SHORT);
+        assert_eq!(world.reply(id, ticket), Some(Outcome::Answer(111)));
+    }
+    world.assert_equal();
+}
+
+#[test]
+fn a_sessions_command_is_applied_once_however_often_and_wherever_it_is_proposed() {
+    let mut world = World::new(3);
+    let leader = world.elect();
+    let follower = world.follower(leader);
+    let session = world.open_session(follower);
+    for id in [leader, follower, leader, follower] {
+        let ticket = world.propose(id, request(session, 1), 5);
+        world.pass(SHORT);
+        assert_eq!(world.reply(id, ticket), Some(Outcome::Done(5)));
+    }
+    // Without a session each one counts.
+    for sum in [6, 7] {
+        let ticket = world.propose(follower, None, 1);
+        world.pass(SHORT);
+        assert_eq!(world.reply(follower, ticket), Some(Outcome::Done(sum)));
+    }
+    // The answer is that of then, not of now.
+    let ticket = world.propose(follower, request(session, 1), 5);
+    world.pass(SHORT);
+    assert_eq!(world.reply(follower, ticket), Some(Outcome::Done(5)));
+    world.assert_equal();
+}
+
+#[test]
+fn a_restart_replays_the_log_into_state_and_sessions() {
+    let mut world = World::new(3);
+    let leader = world.elect();
+    let session = world.open_session(leader);
+    world.propose(leader, request(session, 1), 5);
+    world.propose(leader, None, 2);
+    world.pass(SHORT);
+    let before = (world.at(leader).state().clone(), world.at(leader).sessions().clone());
+    for id in 1..=3 {
+        world.restart(id);
+        assert_eq!(world.at(id).state().sum, 0, "nothing is known to be committed yet");
+    }
+    let leader = world.elect();
+    world.pass(SHORT);
+    assert_eq!((world.at(leader).state().clone(), world.at(leader).sessions().clone()), before);
+    let follower = world.follower(leader);
+    let ticket = world.propose(follower, request(session, 1), 5);
+    world.pass(SHORT);
+    assert_eq!(world.reply(follower, ticket), Some(Outcome::Done(5)));
+    assert_eq!(world.at(leader).state().sum, 7);
+    world.assert_equal();
+}
+
+#[test]
+fn a_forward_that_arrives_twice_is_applied_once() {
+    let mut world = World::new(3);
+    let leader = world.elect();
+    let follower = world.follower(leader);
+    world.doubles = is_forward;
+    let ticket = world.propose(follower, None, 5);
+    world.pass(SHORT);
+    assert_eq!(world.reply(follower, ticket), Some(Outcome::Done(5)));
+    assert_eq!(world.at(leader).state().sum, 5);
+}
+
+#[test]
+fn a_lost_forward_is_sent_again_and_a_lost_answer_does_no_harm() {
+    let mut world = World::new(3);
+    let leader = world.elect();
+    let follower = world.follower(leader);
+    world.loses = is_forward;
+    let ticket = world.propose(follower, None, 5);
+    world.pass(SHORT);
+    assert_eq!(world.reply(follower, ticket), None);
+    world.loses = is_forward_answer;
+    world.pass(Span::from_millis(500));
+    assert_eq!(world.reply(follower, ticket), Some(Outcome::Done(5)), "its own name in the entry ends it");
+    assert!(world.forwards().len() >= 2);
+    world.assert_equal();
+}
+
+#[test]
+fn an_unanswered_forward_is_unknown_when_the_term_changes_and_never_goes_to_a_second_leader() {
+    let mut world = World::new(3);
+    let leader = world.elect();
+    let follower = world.follower(leader);
+    world.loses = is_forward;
+    let ticket = world.propose(follower, None, 5);
+    world.settle();
+    world.nodes.remove(&leader);
+    let second = world.elect();
+    world.loses = |_| false;
+    world.pass(LONG);
+    assert_ne!(second, leader);
+    assert_eq!(world.reply(follower, ticket), Some(Outcome::Unknown));
+    assert!(world.forwards().iter().all(|envelope| envelope.to == member(leader)));
+    assert!(world.at(follower).pending().is_empty());
+}
+
+#[test]
+fn a_forward_without_an_answer_is_unknown_at_its_deadline() {
+    let mut world = World::new(3);
+    let leader = world.elect();
+    let follower = world.follower(leader);
+    world.loses = is_forward;
+    let ticket = world.propose(follower, None, 5);
+    world.pass(Span(world.config.raft.proposal_timeout.0 - 1));
+    assert_eq!(world.reply(follower, ticket), None);
+    world.pass(SHORT);
+    assert_eq!(world.reply(follower, ticket), Some(Outcome::Unknown));
+}
+
+#[test]
+fn without_a_leader_or_without_forwarding_a_proposal_is_refused() {
+    let mut world = World::new(3);
+    let ticket = world.propose(1, None, 5);
+    world.settle();
+    assert_eq!(world.reply(1, ticket), Some(Outcome::Refused(Refused::NotLeader(None))));
+    let founding = Configuration::of_voters((1..=3).map(member));
+    let config = ReplicaConfig { forwarding: false, ..ReplicaConfig::default() };
+    let mut world = World::found(config, founding, 3);
+    let leader = world.elect();
+    let follower = world.follower(leader);
+    let ticket = world.propose(follower, None, 5);
+    world.settle();
+    let refused = Outcome::Refused(Refused::NotLeader(Some(member(leader))));
+    assert_eq!(world.reply(follower, ticket), Some(refused));
+}
+
+#[test]
+fn an_expired_session_stays_expired() {
+    let config = ReplicaConfig { sessions_max: 2, ..ReplicaConfig::default() };
+    let mut world = World::found(config, Configuration::of_voters((1..=3).map(member)), 3);
+    let leader = world.elect();
+    let old = world.open_session(leader);
+    let applied = world.propose(leader, request(old, 1), 5);
+    for _ in 0..2 {
+        world.open_session(leader);
+    }
+    assert_eq!(world.reply(leader, applied), Some(Outcome::Done(5)));
+    for _ in 0..2 {
+        let retry = world.propose(leader, request(old, 1), 5);
+        world.pass(SHORT);
+        assert_eq!(world.reply(leader, retry), Some(Outcome::Expired));
+    }
+    assert_eq!(world.at(leader).state().sum, 5);
+    world.assert_equal();
+}
+
+#[test]
+fn tickets_are_bounded() {
+    let config = ReplicaConfig { tickets_max: 2, ..ReplicaConfig::default() };
+    let mut world = World::found(config, Configuration::of_voters((1..=3).map(member)), 3);
+    let leader = world.elect();
+    let tickets: Vec<_> = (0..3).map(|_| world.propose(leader, None, 1)).collect();
+    world.pass(SHORT);
+    let busy = Outcome::Refused(Refused::Busy("tickets_max"));
+    assert_eq!(world.reply(leader, tickets[2]), Some(busy));
+    assert_eq!(world.reply(leader, tickets[1]), Some(Outcome::Done(2)));
+}
+
+#[test]
+fn after_a_disk_failure_only_replies_come_out() {
+    let mut world = World::new(3);
+    let leader = world.elect();
+    let follower = world.follower(leader);
+    world.loses = is_forward_answer;
+    world.slow_disks = vec![1, 2, 3];
+    let logged = world.propose(leader, None, 1);
+    let sent = world.propose(follower, None, 2);
+    world.settle();
+    let queued = world.propose(follower, None, 4);
+    let reading = world.query(follower);
+    let now = world.now;
+    let before = world.sent.len();
+    for id in [leader, follower] {
+        world.at(id).handle_disk_failed(now);
+    }
+    let late = world.propose(leader, None, 8);
+    world.nodes.retain(|id, _| [leader, follower].contains(id));
+    world.pass(LONG);
+    let stopped = Some(Outcome::Refused(Refused::Stopped));
+    assert_eq!(world.reply(leader, logged), Some(Outcome::Unknown));
+    assert_eq!(world.reply(follower, sent), Some(Outcome::Unknown));
+    assert_eq!(world.reply(follower, queued), stopped);
+    assert_eq!(world.reply(follower, reading), stopped);
+    assert_eq!(world.reply(leader, late), stopped);
+    assert_eq!(world.sent.len(), before);
+    for id in [leader, follower] {
+        assert!(world.at(id).pending().is_empty());
+        assert!(world.at(id).stopped().is_some());
+        assert_eq!(world.at(id).next_tick(), None);
+    }
+}
