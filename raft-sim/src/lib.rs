@@ -1,3 +1,4 @@
-//! The simulator of raft-core.
+//! The simulator of raft-core: a deterministic world that attacks it.
 
 pub mod kv;
+pub mod oracle;

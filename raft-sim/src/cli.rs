@@ -1,0 +1,124 @@
+//! `raft-sim`: run seeds, replay one, check a history, plant bugs.
+
+mod bugs;
+mod check;
+mod replay;
+mod run;
+mod summary;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+/// Exit codes, for scripts. 3 to 7 are kinds of failure found by a run, as `raft_sim::failure` gives them.
+pub(crate) const EXIT_OK: u8 = 0;
+/// Wrong flags, or a file that can't be read.
+pub(crate) const EXIT_USAGE: u8 = 2;
+/// A history that is not linearizable.
+pub(crate) const EXIT_LINEARIZABILITY: u8 = 4;
+/// A gate on coverage, budget or vacuity.
+pub(crate) const EXIT_GATE: u8 = 8;
+/// The checker's budget was spent before it knew.
+pub(crate) const EXIT_UNDECIDED: u8 = 9;
+
+/// Attacks a Raft cluster in a deterministic world. Without a command: `run --seeds 0..1000`.
+///
+/// Exit codes: 0 ok, 2 usage or malformed input, 3 invariant, 4 linearizability, 5 liveness, 6 nondeterminism, 7 panic,
+/// 8 coverage, budget or vacuity gate, 9 undecided.
+#[derive(Parser, Debug)]
+#[command(name = "raft-sim", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Runs many seeds: safety at every step, linearizability and liveness at the end of each.
+    Run(run::RunArguments),
+    /// Runs one seed again and shows what happened.
+    Replay(replay::ReplayArguments),
+    /// Checks a recorded client history for linearizability.
+    Check(check::CheckArguments),
+    /// Plants known bugs one by one and measures how soon each is caught.
+    Bugs(bugs::BugsArguments),
+}
+
+/// Parses the command line and does what it says.
+pub(crate) fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let command = arguments.command.unwrap_or_else(|| Command::Run(run::RunArguments::default()));
+    let result = match command {
+        Command::Run(arguments) => run::main(&arguments),
+        Command::Replay(arguments) => replay::main(&arguments),
+        Command::Check(arguments) => check::main(&arguments),
+        Command::Bugs(arguments) => bugs::main(&arguments),
+    };
+    ExitCode::from(result.unwrap_or_else(|error| {
+        eprintln!("raft-sim: {error}");
+        EXIT_USAGE
+    }))
+}
+
+/// A half-open range of seeds, `A..B`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seeds {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+}
+
+pub(crate) fn parse_seeds(text: &str) -> Result<Seeds, String> {
+    let number = |part: &str| {
+        part.parse::<u64>().map_err(|_| format!("`{part}` is not a number; seeds are a range like 0..1000"))
+    };
+    let (start, end) = text.split_once("..").ok_or("seeds are a range like 0..1000")?;
+    let seeds = Seeds { start: number(start)?, end: number(end)? };
+    if seeds.start >= seeds.end {
+        return Err(format!("{text} holds no seed; the end is exclusive and must be above the start"));
+    }
+    Ok(seeds)
+}
+
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number.parse().map_err(|_| format!("`{text}` is not a duration like 90s, 10m or 8h"))?;
+    let unit_seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        _ => return Err(format!("`{text}` needs a unit: 90s, 10m or 8h")),
+    };
+    let seconds = number.checked_mul(unit_seconds).filter(|seconds| (1..=1 << 32).contains(seconds));
+    seconds.map(Duration::from_secs).ok_or_else(|| format!("`{text}` is out of range"))
+}
+
+/// Opens a file for writing, or says why not.
+pub(crate) fn create(path: &PathBuf) -> Result<std::io::BufWriter<std::fs::File>, String> {
+    let file = std::fs::File::create(path)
+        .map_err(|error| format!("can't write {}: {error}; name a file in a folder that exists", path.display()))?;
+    Ok(std::io::BufWriter::new(file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_are_a_half_open_range() {
+        assert_eq!(parse_seeds("3..5"), Ok(Seeds { start: 3, end: 5 }));
+        for wrong in ["", "5", "5..", "..5", "5..5", "6..5", "a..b", "-1..4"] {
+            assert!(parse_seeds(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn durations_need_a_unit() {
+        assert_eq!(parse_duration("10m"), Ok(Duration::from_secs(600)));
+        for wrong in ["", "10", "m", "0s", "5d", "99999999999h"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! `replay`: one seed again, with everything that happened.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use clap::Args;
+use raft_sim::run::{RunOptions, run_seed};
+
+use super::{EXIT_OK, create};
+
+/// What to show of the seed.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ReplayArguments {
+    /// The seed
+    seed: u64,
+    /// Print a time line, one event a line
+    #[arg(long)]
+    text: bool,
+    /// Write one JSON object an event to this file
+    #[arg(long, value_name = "FILE")]
+    jsonl: Option<PathBuf>,
+}
+
+pub(crate) fn main(arguments: &ReplayArguments) -> Result<u8, String> {
+    let mut options = RunOptions::default();
+    options.trace.text = arguments.text;
+    options.trace.json = arguments.jsonl.is_some();
+    let report = run_seed(arguments.seed, &options);
+    let out = std::io::stdout();
+    let mut out = out.lock();
+    let broken = |error: std::io::Error| format!("can't print the time line: {error}");
+    for line in &report.trace.text {
+        writeln!(out, "{line}").map_err(broken)?;
+    }
+    if let Some(path) = &arguments.jsonl {
+        let mut file = create(path)?;
+        for line in &report.trace.json {
+            writeln!(file, "{line}").map_err(|error| format!("can't write {}: {error}", path.display()))?;
+        }
+        file.flush().map_err(|error| format!("can't write {}: {error}", path.display()))?;
+    }
+    write!(out, "{report}").map_err(broken)?;
+    Ok(match &report.failure {
+        Some(failure) => failure.kind.exit_code(),
+        None => EXIT_OK,
+    })
+}
