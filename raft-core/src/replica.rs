@@ -61,7 +61,8 @@ pub struct SessionRequest {
     pub session: SessionId,
     /// Numbers the session's commands; a retry repeats the number.
     pub sequence: u64,
-    /// The client has the answers to all its commands below this one: their responses may be forgotten.
+    /// The client has the answers to all its commands below this one: their responses may be forgotten. At most
+    /// `sequence`; a request that says that its own answer is there already ends in [`Outcome::Expired`].
     pub unanswered: u64,
 }
 

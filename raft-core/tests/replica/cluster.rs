@@ -1,9 +1,11 @@
 //! Three whole members.
 
+use std::collections::BTreeMap;
+
 use raft_core::replica::{Outcome, ReplicaConfig};
 use raft_core::{Configuration, Refused, Span};
 
-use super::world::{World, is_forward, is_forward_answer, member, request};
+use super::world::{Dice, World, is_forward, is_forward_answer, member, request};
 
 const SHORT: Span = Span::from_millis(100);
 const LONG: Span = Span::from_millis(20_000);
@@ -116,10 +118,10 @@ fn an_unanswered_forward_is_unknown_when_the_term_changes_and_never_goes_to_a_se
     world.settle();
     world.nodes.remove(&leader);
     let second = world.elect();
+    assert_ne!(second, leader);
+    assert_eq!(world.reply(follower, ticket), Some(Outcome::Unknown), "at once, not at the deadline");
     world.loses = |_| false;
     world.pass(LONG);
-    assert_ne!(second, leader);
-    assert_eq!(world.reply(follower, ticket), Some(Outcome::Unknown));
     assert!(world.forwards().iter().all(|envelope| envelope.to == member(leader)));
     assert!(world.at(follower).pending().is_empty());
 }
@@ -218,4 +220,66 @@ fn after_a_disk_failure_only_replies_come_out() {
         assert!(world.at(id).stopped().is_some());
         assert_eq!(world.at(id).next_tick(), None);
     }
+}
+
+/// Whatever the network does and whoever restarts: what is done is applied once, what is refused or lost never, and
+/// each request ends, once.
+#[test]
+fn outcomes_tell_the_truth_under_loss_copies_delays_and_restarts() {
+    let (mut done, mut unknown, mut refused, mut restarts) = (0, 0, 0, 0);
+    for seed in 0..60 {
+        let mut config = ReplicaConfig::default();
+        config.raft.proposals_max = 3;
+        let mut world = World::found(config, Configuration::of_voters((1..=3).map(member)), 3);
+        world.dice = Some(Dice(seed));
+        let mut dice = Dice(!seed);
+        let mut open = BTreeMap::new();
+        let mut ended = Vec::new();
+        for value in 1..=150 {
+            let id = 1 + dice.roll(3);
+            open.insert((id, world.propose(id, None, value)), value);
+            if dice.roll(3) == 0 {
+                world.pass(Span(dice.roll(60_000)));
+            }
+            if dice.roll(50) == 0 {
+                world.restart(id);
+                restarts += 1;
+                // Who asked there will never know.
+                open.retain(|(node, _), _| *node != id);
+            }
+            for id in 1..=3 {
+                for (ticket, outcome) in core::mem::take(&mut world.nodes.get_mut(&id).unwrap().replies) {
+                    let value = open.remove(&(id, ticket)).expect("each ticket ends once");
+                    ended.push((value, outcome));
+                }
+            }
+        }
+        world.dice = None;
+        let leader = world.elect();
+        let last = world.propose(leader, None, 1_000);
+        world.pass(LONG);
+        assert!(matches!(world.reply(leader, last), Some(Outcome::Done(_))));
+        for ((id, ticket), value) in open {
+            ended.push((value, world.reply(id, ticket).expect("each ticket ends")));
+            assert!(world.at(id).pending().is_empty());
+        }
+        world.assert_equal();
+        let history = world.at(leader).state().history.clone();
+        for (value, outcome) in ended {
+            let applied = history.iter().filter(|(_, by)| *by == value).count();
+            match outcome {
+                Outcome::Done(_) => assert_eq!(applied, 1, "seed {seed}: {value} is done"),
+                Outcome::Unknown => assert!(applied <= 1, "seed {seed}: {value} is applied twice"),
+                Outcome::Lost | Outcome::Refused(_) => {
+                    assert_eq!(applied, 0, "seed {seed}: {value} ended in {outcome:?}");
+                }
+                Outcome::Opened(_) | Outcome::Answer(_) | Outcome::Expired => panic!("{outcome:?}"),
+            }
+            done += u64::from(matches!(outcome, Outcome::Done(_)));
+            unknown += u64::from(outcome == Outcome::Unknown);
+            refused += u64::from(matches!(outcome, Outcome::Refused(Refused::Busy(_))));
+        }
+    }
+    println!("done {done}, unknown {unknown}, refused by the leader {refused}, restarts {restarts}");
+    assert!(done > 1_000 && unknown > 50 && refused > 50 && restarts > 50);
 }

@@ -10,6 +10,7 @@ use raft_core::replica::{
 };
 use raft_core::{
     ClusterId, Configuration, Envelope, Epoch, Identity, Incarnation, Index, Instant, Member, NodeId, Span,
+    Violation,
 };
 use serde::{Deserialize, Serialize};
 
@@ -80,6 +81,23 @@ pub(crate) struct World {
     pub(crate) slow_disks: Vec<u64>,
     /// Everything sent, also what was lost.
     pub(crate) sent: Vec<Envelope>,
+    /// Loses, doubles and delays messages by these dice.
+    pub(crate) dice: Option<Dice>,
+    /// Messages that the dice hold back.
+    late: Vec<Envelope>,
+}
+
+/// Numbers that look random and are the same in every run (SplitMix64).
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ (z >> 31)) % sides
+    }
 }
 
 impl World {
@@ -98,6 +116,8 @@ impl World {
             doubles: |_| false,
             slow_disks: Vec::new(),
             sent: Vec::new(),
+            dice: None,
+            late: Vec::new(),
         };
         for id in 1..=servers {
             let mut files = Files::new();
@@ -143,11 +163,28 @@ impl World {
     }
 
     fn deliver(&mut self, envelope: Envelope) {
-        let copies = if (self.loses)(&envelope) { 0 } else { 1 + usize::from((self.doubles)(&envelope)) };
-        if let Some(node) = self.nodes.get_mut(&envelope.to.id.0) {
-            for _ in 0..copies {
-                node.replica.handle_message(self.now, envelope.clone()).expect("nobody here breaks a rule");
+        let mut copies = if (self.loses)(&envelope) { 0 } else { 1 + usize::from((self.doubles)(&envelope)) };
+        if let Some(dice) = &mut self.dice {
+            match dice.roll(16) {
+                0 => copies = 0,
+                1 => copies = 2,
+                2 => self.late.push(envelope.clone()),
+                3 => {
+                    copies = 0;
+                    self.late.push(envelope.clone());
+                }
+                _ => {}
             }
+            if !self.late.is_empty() && dice.roll(16) == 0 {
+                let at = dice.roll(self.late.len() as u64) as usize;
+                self.network.push_back(self.late.swap_remove(at));
+            }
+        }
+        let Some(node) = self.nodes.get_mut(&envelope.to.id.0) else { return };
+        for _ in 0..copies {
+            let result = node.replica.handle_message(self.now, envelope.clone());
+            let old = matches!(result, Err(Violation::BootWentBack { .. }));
+            assert!(result.is_ok() || (old && self.dice.is_some()), "nobody here breaks a rule: {result:?}");
         }
     }
 
