@@ -226,10 +226,10 @@ fn after_a_disk_failure_only_replies_come_out() {
 /// each request ends, once.
 #[test]
 fn outcomes_tell_the_truth_under_loss_copies_delays_and_restarts() {
-    let (mut done, mut unknown, mut refused, mut restarts) = (0, 0, 0, 0);
-    for seed in 0..60 {
+    let (mut done, mut unknown, mut unknown_applied, mut refused, mut restarts) = (0, 0, 0, 0, 0);
+    for seed in 0..100 {
         let mut config = ReplicaConfig::default();
-        config.raft.proposals_max = 3;
+        config.raft.proposals_max = 8;
         let mut world = World::found(config, Configuration::of_voters((1..=3).map(member)), 3);
         world.dice = Some(Dice(seed));
         let mut dice = Dice(!seed);
@@ -241,7 +241,10 @@ fn outcomes_tell_the_truth_under_loss_copies_delays_and_restarts() {
             if dice.roll(3) == 0 {
                 world.pass(Span(dice.roll(60_000)));
             }
-            if dice.roll(50) == 0 {
+            if dice.roll(8) == 0 {
+                world.slow_disks = (1..=3).filter(|_| dice.roll(2) == 0).collect();
+            }
+            if dice.roll(30) == 0 {
                 world.restart(id);
                 restarts += 1;
                 // Who asked there will never know.
@@ -255,6 +258,7 @@ fn outcomes_tell_the_truth_under_loss_copies_delays_and_restarts() {
             }
         }
         world.dice = None;
+        world.slow_disks.clear();
         let leader = world.elect();
         let last = world.propose(leader, None, 1_000);
         world.pass(LONG);
@@ -277,9 +281,12 @@ fn outcomes_tell_the_truth_under_loss_copies_delays_and_restarts() {
             }
             done += u64::from(matches!(outcome, Outcome::Done(_)));
             unknown += u64::from(outcome == Outcome::Unknown);
+            unknown_applied += u64::from(outcome == Outcome::Unknown && applied == 1);
             refused += u64::from(matches!(outcome, Outcome::Refused(Refused::Busy(_))));
         }
     }
-    println!("done {done}, unknown {unknown}, refused by the leader {refused}, restarts {restarts}");
-    assert!(done > 1_000 && unknown > 50 && refused > 50 && restarts > 50);
+    println!(
+        "{done} done, {unknown} unknown ({unknown_applied} applied), {refused} busy, {restarts} restarts"
+    );
+    assert!(done > 500 && unknown > 50 && unknown_applied > 0 && refused > 50 && restarts > 50);
 }
