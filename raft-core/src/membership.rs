@@ -22,6 +22,9 @@ pub struct Configuration {
     pub addresses: BTreeMap<Member, String>,
 }
 
+/// Halves of up to this many voters are counted without allocating.
+const INLINE_VOTERS: usize = 9;
+
 impl Configuration {
     /// A single configuration of voters.
     #[must_use]
@@ -57,7 +60,9 @@ impl Configuration {
     /// The current incarnation of a server, if the configuration names it.
     #[must_use]
     pub fn member(&self, id: NodeId) -> Option<Member> {
-        self.members().find(|member| member.id == id)
+        // Called for every message: no allocation.
+        let mut all = self.voters.iter().chain(&self.outgoing).chain(&self.learners);
+        all.find(|member| member.id == id).copied()
     }
 
     /// Whether those for whom `holds` is true are a majority of each half.
@@ -76,7 +81,18 @@ impl Configuration {
     #[must_use]
     pub fn quorum_value<T: Ord + Copy + Default>(&self, mut value: impl FnMut(Member) -> T) -> T {
         let mut of_half = |half: &BTreeSet<Member>| {
-            let mut values: Vec<T> = half.iter().map(|member| value(*member)).collect();
+            let mut inline = [T::default(); INLINE_VOTERS];
+            let mut heap = Vec::new();
+            let values = match inline.get_mut(..half.len()) {
+                Some(values) => values,
+                None => {
+                    heap.resize(half.len(), T::default());
+                    &mut heap[..]
+                }
+            };
+            for (slot, member) in values.iter_mut().zip(half) {
+                *slot = value(*member);
+            }
             values.sort_unstable_by(|a, b| b.cmp(a));
             values.get(values.len() / 2).copied().unwrap_or_default()
         };

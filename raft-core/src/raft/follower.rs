@@ -96,17 +96,17 @@ impl Raft {
 
     /// Appends that came too early may fit now.
     fn accept_shelved(&mut self) {
-        let end = self.log.last().index;
-        while let Some((previous, entries)) = self.take_shelved(end) {
+        while let Some((previous, entries)) = self.take_shelved() {
             if self.matches(previous) {
                 self.accept(previous, entries);
             }
         }
     }
 
-    fn take_shelved(&mut self, end: Index) -> Option<(LogId, Vec<Entry>)> {
+    fn take_shelved(&mut self) -> Option<(LogId, Vec<Entry>)> {
+        let end = self.log.last().index;
         match &mut self.role {
-            Role::Follower(follower) => follower.shelf.take_through(end.max(follower.confirmed)),
+            Role::Follower(follower) => follower.shelf.take_through(end),
             Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_) => None,
         }
     }
