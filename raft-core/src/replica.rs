@@ -2,32 +2,35 @@
 
 mod apply;
 pub mod command;
+mod config;
 mod forward;
 mod relay;
 pub mod sessions;
+mod stop;
 mod tickets;
 
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
 
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+pub use self::config::ReplicaConfig;
+pub use self::stop::StopReason;
 
 use self::command::{ReplicaCommand, decode_all};
 use self::forward::Intake;
 use self::sessions::Sessions;
 use self::tickets::{Tickets, Waiting};
 use crate::action::{Action, RoleChange, Status};
-use crate::config::{Config, ConfigError};
 use crate::error::{Refused, RestoreError, Violation};
 use crate::journal::{Batch, Journal};
 use crate::message::{Envelope, Message};
 use crate::raft::Raft;
-use crate::types::{Index, Instant, LogId, Term};
+use crate::types::{Index, Instant, Term};
 use crate::write::Restored;
 
 /// What the user replicates: deterministic, without I/O.
@@ -61,7 +64,8 @@ pub struct SessionRequest {
     pub session: SessionId,
     /// Numbers the session's commands; a retry repeats the number.
     pub sequence: u64,
-    /// The client has the answers to all its commands below this one: their responses may be forgotten.
+    /// The client has the answers to all its commands below this one: their responses may be forgotten. At most
+    /// `sequence`; a request that says that its own answer is there already ends in [`Outcome::Expired`].
     pub unanswered: u64,
 }
 
@@ -103,115 +107,11 @@ pub enum ReplicaAction<R, A> {
     RoleChanged(RoleChange),
 }
 
-/// Why a node stopped itself, for good: a restart is the cure, of the same version or of a newer one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StopReason {
-    /// The host reported a failed disk. What the last writes left behind is only known after a recovery.
-    DiskFailed,
-    /// A committed entry is of a kind that this version does not know. Start a version that does.
-    UnknownEntry {
-        /// The entry.
-        at: LogId,
-        /// Its kind.
-        kind: &'static str,
-    },
-    /// A committed command has bytes that this version can't read. Start a version that can.
-    Undecodable {
-        /// The entry.
-        at: LogId,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// A response of the state machine can't be encoded, or not read back: its serde implementation is at fault.
-    Response {
-        /// The entry.
-        at: LogId,
-        /// What is wrong with it.
-        what: String,
-    },
-}
-
-impl fmt::Display for StopReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StopReason::DiskFailed => write!(f, "the disk failed; restart the node to recover from it"),
-            StopReason::UnknownEntry { at, kind } => {
-                write!(
-                    f,
-                    "the entry {at} is of a kind ({kind}) that this version does not know; start a newer one"
-                )
-            }
-            StopReason::Undecodable { at, what } => {
-                write!(f, "the command of the entry {at} can't be read ({what}); start a version that can")
-            }
-            StopReason::Response { at, what } => {
-                write!(
-                    f,
-                    "the response to the entry {at} can't be encoded and read back ({what}); fix its serde"
-                )
-            }
-        }
-    }
-}
-
 /// The outcome of a request to a state machine.
 pub type OutcomeOf<S> = Outcome<<S as StateMachine>::Response, <S as StateMachine>::Answer>;
 
 /// An action of a replica of a state machine.
 pub type ActionOf<S> = ReplicaAction<<S as StateMachine>::Response, <S as StateMachine>::Answer>;
-
-/// Bounds of the replica, beside the core's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReplicaConfig {
-    /// The core's.
-    pub raft: Config,
-    /// Open sessions at most; the one unused for the longest part of the log goes first. Must be the same on all
-    /// members, at every restart too: it decides what is applied, so replicas with different bounds diverge.
-    pub sessions_max: usize,
-    /// Bytes of kept responses at most, over all sessions; each counts [`sessions::RESPONSE_OVERHEAD_BYTES`] more than
-    /// its length. Must be the same on all members, like `sessions_max`.
-    pub session_bytes_max: u64,
-    /// Requests under way at most; above it, requests are refused.
-    pub tickets_max: usize,
-    /// Whether a follower passes proposals on to the leader.
-    pub forwarding: bool,
-    /// A forward without an answer is sent again after this span, to the same leader of the same term only.
-    pub forward_retry: crate::types::Span,
-}
-
-impl ReplicaConfig {
-    /// Checks the settings.
-    ///
-    /// # Errors
-    /// The first setting that can't work.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        let rules = [
-            (self.sessions_max > 0, "sessions_max"),
-            (self.session_bytes_max > 0, "session_bytes_max"),
-            (self.tickets_max > 0, "tickets_max"),
-            (self.forward_retry.0 > 0, "forward_retry"),
-        ];
-        for (holds, setting) in rules {
-            if !holds {
-                return Err(ConfigError { setting, rule: "must be above zero" });
-            }
-        }
-        self.raft.validate()
-    }
-}
-
-impl Default for ReplicaConfig {
-    fn default() -> ReplicaConfig {
-        ReplicaConfig {
-            raft: Config::default(),
-            sessions_max: 65_536,
-            session_bytes_max: 64 << 20,
-            tickets_max: 65_536,
-            forwarding: true,
-            forward_retry: crate::types::Span::from_millis(200),
-        }
-    }
-}
 
 /// One member, whole: core, journal, sessions and the user's state machine.
 ///

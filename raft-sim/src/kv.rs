@@ -172,6 +172,13 @@ mod tests {
         Response::Changed(Versioned { value, version: Index(version) })
     }
 
+    /// Worlds are cloned, and printed when they fail.
+    #[test]
+    fn a_replica_of_it_is_cloneable_and_printable() {
+        fn holds<T: Clone + std::fmt::Debug>() {}
+        holds::<raft_core::replica::Replica<Kv>>();
+    }
+
     #[test]
     fn absent_is_not_zero_and_a_deletion_has_a_version() {
         let mut kv = Kv::default();
