@@ -27,13 +27,16 @@ mod tests;
 mod vote_durable;
 mod vote_up_to_date;
 
+use raft_core::journal::RecoveryReport;
 use raft_core::message::{Append, Heartbeat};
-use raft_core::{Configuration, Envelope, Index, Member, Message, Term};
+use raft_core::{Configuration, Envelope, Index, Member, Message, Restored, Term};
 
 use self::durability::Recovered;
 use self::ghost::Ghost;
 use self::image::{HardRecord, Held, Image, Log, LogChange};
 use self::seat::Seat;
+
+use self::platter::Follower;
 
 pub use self::platter::Platter;
 
@@ -171,6 +174,73 @@ impl Oracles {
         apply::state(&mut self.ghost, &self.seats[self.places[node]], applied, digest)
     }
 
+    /// A file's sync succeeded.
+    ///
+    /// # Errors
+    /// What became durable breaks a promise or contradicts another log.
+    pub fn synced(&mut self, node: usize, file: &str, platter: &impl Platter) -> Result<(), Failure> {
+        let place = self.places[node];
+        // Between a crash and the end of a recovery files are rewritten; then they are read afresh.
+        let Some(bytes) = platter.bytes(file).filter(|_| self.seats[place].up) else { return Ok(()) };
+        let (records, changes) = self.seats[place].follower.follow(file, bytes);
+        self.log_changed(place, &changes)?;
+        for record in records {
+            self.hard_state_became(place, record)?;
+        }
+        Ok(())
+    }
+
+    /// The directory's sync succeeded: files that were synced before may have got durable names.
+    ///
+    /// # Errors
+    /// Those of [`Oracles::synced`].
+    pub fn directory_synced(&mut self, node: usize, platter: &impl Platter) -> Result<(), Failure> {
+        for file in platter.files() {
+            self.synced(node, &file, platter)?;
+        }
+        Ok(())
+    }
+
+    /// A recovery is complete and the node runs with this.
+    ///
+    /// # Errors
+    /// A promise that was not found, or something found that is not on the platter.
+    pub fn recovered(
+        &mut self,
+        node: usize,
+        restored: &Restored,
+        report: &RecoveryReport,
+        platter: &impl Platter,
+    ) -> Result<(), Failure> {
+        let (follower, image) = Follower::whole(platter);
+        let found = Recovered {
+            member: restored.identity().member,
+            boot: restored.boot(),
+            state: restored.hard_state(),
+            log: restored.entries().iter().map(Held::of).collect(),
+        };
+        abstaining::recovered(&found, report)?;
+        self.recovered_as(node, found, image)?;
+        self.seats[self.places[node]].follower = follower;
+        Ok(())
+    }
+
+    /// The run is over. `platters` are those of all nodes, in order.
+    ///
+    /// # Errors
+    /// What a look over everything finds.
+    pub fn finish<P: Platter>(&self, platters: &[&P]) -> Result<(), Failure> {
+        self.survey()?;
+        for (place, platter) in self.places.iter().zip(platters) {
+            let seat = &self.seats[*place];
+            if seat.up && !seat.rotted {
+                let (_, image) = Follower::whole(*platter);
+                durability::finished(seat, &image)?;
+            }
+        }
+        Ok(())
+    }
+
     /// A node was killed or lost power. What it had durably stays on its platter.
     pub fn crashed(&mut self, node: usize) {
         self.seats[self.places[node]].up = false;
@@ -212,12 +282,10 @@ impl Oracles {
         if let Some(vote) = hard.state.vote {
             seat.image.votes.insert(hard.state.term, vote);
         }
-        if !rotted {
-            if let Some(old) = seat.image.hard {
-                monotonic::replaced(seat, &old, &hard)?;
-                election_safety::replaced(seat.member, &old.state, &hard.state)?;
-                abstaining::replaced(ghost, seat, &old.state, &hard.state)?;
-            }
+        if let Some(old) = seat.image.hard.filter(|_| !rotted) {
+            monotonic::replaced(seat, &old, &hard)?;
+            election_safety::replaced(seat.member, &old.state, &hard.state)?;
+            abstaining::replaced(ghost, seat, &old.state, &hard.state)?;
         }
         seat.image.hard = Some(hard);
         seat.acknowledged.index = if rotted {

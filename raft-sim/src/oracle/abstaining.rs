@@ -1,9 +1,11 @@
 //! A member whose disk lost what it promised elects nobody until its log is whole again: otherwise a leader could be
 //! elected by votes that forgot a committed entry (protocol-aware recovery, FAST '18).
 
+use raft_core::journal::RecoveryReport;
 use raft_core::message::AbstentionAnswer;
 use raft_core::{Envelope, HardState, Message};
 
+use super::durability::Recovered;
 use super::ghost::Ghost;
 use super::seat::Seat;
 use super::{Failure, holds};
@@ -51,6 +53,13 @@ pub(crate) fn replaced(ghost: &Ghost, seat: &Seat, old: &HardState, new: &HardSt
     holds(target.is_some_and(|target| *target <= seat.longest), NAME, || {
         let (member, longest) = (seat.member, seat.longest);
         format!("{member} ends its abstention with a log to {longest}; the leader's end: {target:?}")
+    })
+}
+
+/// A recovery found damage: its member abstains before anything is repaired.
+pub(crate) fn recovered(found: &Recovered, report: &RecoveryReport) -> Result<(), Failure> {
+    holds(report.damaged_at.is_none() || found.state.abstaining, NAME, || {
+        format!("{} recovers from damage at {:?} and does not abstain", found.member, report.damaged_at)
     })
 }
 

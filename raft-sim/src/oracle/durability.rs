@@ -88,6 +88,16 @@ pub(crate) fn damaged(ghost: &Ghost, seat: &Seat, before: &Log) -> Result<Index,
     changed(ghost, seat, before)
 }
 
+/// At the end: the platter, read afresh, says what it was seen to say sync by sync.
+pub(crate) fn finished(seat: &Seat, platter: &Image) -> Result<(), Failure> {
+    let same = seat.image.log == platter.log && seat.image.hard == platter.hard;
+    holds(same, NAME, || {
+        let (seen, found) = (seat.image.log.last(), platter.log.last());
+        let (hard, now) = (seat.image.hard, platter.hard);
+        format!("{} synced a log to {seen} and {hard:?}; its platter has {found} and {now:?}", seat.member)
+    })
+}
+
 /// Every `stride`-th committed entry, from the last one down, is with a quorum (those included whose damage is not
 /// repaired).
 pub(crate) fn survey(ghost: &Ghost, seats: &[Seat], stride: u64) -> Result<(), Failure> {
