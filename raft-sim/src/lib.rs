@@ -1,1 +1,3 @@
 //! The simulator of raft-core.
+
+pub mod check;
