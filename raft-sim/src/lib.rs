@@ -1,5 +1,6 @@
 //! The simulator of raft-core: a deterministic world that attacks it.
 
+pub mod check;
 pub mod choices;
 pub mod disk;
 pub mod failure;
