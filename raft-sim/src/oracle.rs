@@ -94,22 +94,17 @@ impl Oracles {
     pub fn sent(&mut self, node: usize, envelope: &Envelope) -> Result<(), Failure> {
         let place = self.places[node];
         abstaining::spoke(&self.ghost, &self.seats[place], &envelope.message)?;
-        if waits_for_term(&envelope.message) {
-            ack_durable::gated(&self.seats[place], &envelope.message)?;
-            monotonic::gated(&mut self.seats[place], &envelope.message)?;
-        }
+        self.waited(place, envelope)?;
         let (ghost, seat) = (&mut self.ghost, &mut self.seats[place]);
         match &envelope.message {
             Message::RequestVote(request) => {
                 let member = seat.member;
-                vote_durable::requested(seat, request)?;
                 vote_up_to_date::requested(ghost, member, request.term, request.last)?;
                 election_safety::voted(ghost, request.term, member, member)
             }
             Message::VoteAnswer(answer) if answer.granted => {
                 let (member, candidate) = (seat.member, envelope.to);
                 seat.granted = Some((answer.term, candidate)).max(seat.granted);
-                vote_durable::granted(seat, candidate, answer)?;
                 election_safety::voted(ghost, answer.term, member, candidate)?;
                 vote_up_to_date::granted(ghost, seat, candidate, answer)
             }
@@ -139,6 +134,35 @@ impl Oracles {
             | Message::Forward(_)
             | Message::ForwardAnswer(_) => Ok(()),
         }
+    }
+
+    /// A message leaves only when what it depends on is durable.
+    fn waited(&mut self, place: usize, envelope: &Envelope) -> Result<(), Failure> {
+        let seat = &mut self.seats[place];
+        match &envelope.message {
+            Message::RequestVote(request) => vote_durable::requested(seat, request)?,
+            Message::VoteAnswer(answer) if answer.granted => {
+                vote_durable::granted(seat, envelope.to, answer)?;
+            }
+            Message::VoteAnswer(_)
+            | Message::PreVoteAnswer(_)
+            | Message::AppendAcknowledgement(_)
+            | Message::AppendRejection(_)
+            | Message::HeartbeatAnswer(_)
+            | Message::ReadIndexAnswer(_)
+            | Message::AbstentionAnswer(_) => ack_durable::gated(seat, &envelope.message)?,
+            // What a leader or a pre-candidate sends promises nothing that is not durable by its own rules; being
+            // behind (StaleTerm) promises nothing at all.
+            Message::PreVote(_)
+            | Message::Append(_)
+            | Message::Heartbeat(_)
+            | Message::StaleTerm(_)
+            | Message::ReadIndex(_)
+            | Message::Abstention(_)
+            | Message::Forward(_)
+            | Message::ForwardAnswer(_) => return Ok(()),
+        }
+        monotonic::gated(seat, &envelope.message)
     }
 
     fn append(&mut self, place: usize, append: &Append) -> Result<(), Failure> {
@@ -347,30 +371,5 @@ impl Oracles {
             seat.acknowledged.index = durability::changed(ghost, seat, &before)?;
         }
         Ok(())
-    }
-}
-
-/// Whether a message may leave only when its sender's term is durable.
-///
-/// Not so: what a leader or a pre-candidate sends (its term is durable by its own rules, or promises nothing), and
-/// [`Message::StaleTerm`], which promises nothing either.
-fn waits_for_term(message: &Message) -> bool {
-    match message {
-        Message::PreVoteAnswer(_)
-        | Message::RequestVote(_)
-        | Message::VoteAnswer(_)
-        | Message::AppendAcknowledgement(_)
-        | Message::AppendRejection(_)
-        | Message::HeartbeatAnswer(_)
-        | Message::ReadIndexAnswer(_)
-        | Message::AbstentionAnswer(_) => true,
-        Message::PreVote(_)
-        | Message::Append(_)
-        | Message::Heartbeat(_)
-        | Message::StaleTerm(_)
-        | Message::ReadIndex(_)
-        | Message::Abstention(_)
-        | Message::Forward(_)
-        | Message::ForwardAnswer(_) => false,
     }
 }

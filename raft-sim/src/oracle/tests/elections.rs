@@ -8,7 +8,7 @@ fn a_vote_is_durable_before_it_is_heard() {
     silent(good.hard(0, state(1, Some(0))));
     silent(good.say(0, 1, request(1, id(0, 0))));
     let mut bad = good.clone();
-    caught("ack-durable", bad.clone().say(1, 0, grant(1))); // Not even the term is.
+    caught("vote-durable", bad.clone().say(1, 0, grant(1))); // Not even the term is.
     silent(bad.hard(1, state(1, None)));
     caught("vote-durable", bad.say(1, 0, grant(1)));
     silent(good.hard(1, state(1, Some(0))));
