@@ -1,4 +1,6 @@
 //! Tests of the core by itself: a small cluster in one thread, with a disk and a network in the test's hands.
 
 mod cluster;
+mod paper;
 mod smoke;
+mod solo;
