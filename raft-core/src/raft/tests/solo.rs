@@ -337,9 +337,8 @@ pub(super) fn heartbeat_answer(term: u64, round: u64) -> Message {
 
 /// Entries of these terms after `previous`.
 pub(super) fn append(term: u64, previous: LogId, terms: &[u64], commit: u64) -> Message {
-    let index = previous.index.0 + 1;
-    let entries =
-        terms.iter().zip(index..).map(|(term, index)| super::cluster::command(*term, index)).collect();
+    let at = |offset: usize| previous.index.0.saturating_add(1 + offset as u64);
+    let entries = terms.iter().enumerate().map(|(n, term)| super::cluster::command(*term, at(n))).collect();
     Message::Append(Append { term: Term(term), round: Round(1), previous, entries, commit: Index(commit) })
 }
 
