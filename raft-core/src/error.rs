@@ -84,6 +84,13 @@ pub enum Violation {
         /// The entry in the message.
         theirs: LogId,
     },
+    /// An append would replace an entry that this very leader confirmed in this term (Raft §5.3, Leader Append-Only).
+    LeaderRewrote {
+        /// The entry here.
+        ours: LogId,
+        /// The entry in the message.
+        theirs: LogId,
+    },
     /// An acknowledgement beyond the end of the log that it acknowledges.
     AcknowledgedBeyondLog(Member),
     /// A message kind that the core does not handle: forwards belong to the replica.
@@ -106,6 +113,9 @@ impl fmt::Display for Violation {
             }
             Violation::CommittedConflict { ours, theirs } => {
                 write!(f, "an append would replace the committed entry {ours} by {theirs}")
+            }
+            Violation::LeaderRewrote { ours, theirs } => {
+                write!(f, "the leader would replace {ours}, which it had confirmed itself, by {theirs}")
             }
             Violation::AcknowledgedBeyondLog(member) => {
                 write!(f, "{member} acknowledged entries that do not exist")

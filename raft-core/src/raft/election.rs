@@ -175,8 +175,10 @@ impl Raft {
     }
 
     pub(super) fn handle_vote_answer(&mut self, from: Sender, m: &VoteAnswer) {
+        // A vote before the request left is no honest one, and nobody leads before its own is durable.
         if let Role::Candidate(candidate) = &mut self.role
             && m.granted
+            && self.gate.is_durable_through(candidate.needs)
         {
             candidate.granted.insert(from.member);
             self.count_votes();

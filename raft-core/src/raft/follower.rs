@@ -13,10 +13,7 @@ impl Raft {
     pub(super) fn handle_append(&mut self, from: Sender, m: Append) -> Result<(), Violation> {
         check_entries(m.term, m.previous, &m.entries)?;
         self.follow(from, m.round)?;
-        let conflict = self.conflict_with_committed(m.previous, &m.entries);
-        if let Some((ours, theirs)) = conflict {
-            return Err(Violation::CommittedConflict { ours, theirs });
-        }
+        self.check_conflict(m.previous, &m.entries)?;
         self.note_leader_commit(m.commit);
         if self.matches(m.previous) {
             self.accept(m.previous, m.entries);
@@ -65,13 +62,26 @@ impl Raft {
         previous.index <= self.commit || self.log.holds(previous)
     }
 
-    /// An entry of the message that contradicts a committed one.
-    fn conflict_with_committed(&self, previous: LogId, entries: &[Entry]) -> Option<(LogId, LogId)> {
+    /// No entry of the message contradicts one that is committed (Raft §5.4) or that this leader confirmed in this
+    /// term, for a leader only appends to its log (Raft §5.3).
+    fn check_conflict(&self, previous: LogId, entries: &[Entry]) -> Result<(), Violation> {
+        let confirmed = match &self.role {
+            Role::Follower(follower) => follower.confirmed,
+            Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_) => Index(0),
+        };
+        let settled = confirmed.max(self.commit);
         let ids = core::iter::once(previous).chain(entries.iter().map(Entry::id));
-        ids.take_while(|id| id.index <= self.commit).find_map(|theirs| {
-            let term = self.log.term_at(theirs.index)?;
-            (term != theirs.term).then_some((LogId { term, index: theirs.index }, theirs))
-        })
+        for theirs in ids.take_while(|id| id.index <= settled) {
+            let Some(term) = self.log.term_at(theirs.index) else { continue };
+            let ours = LogId { term, index: theirs.index };
+            if ours != theirs && ours.index <= self.commit {
+                return Err(Violation::CommittedConflict { ours, theirs });
+            }
+            if ours != theirs {
+                return Err(Violation::LeaderRewrote { ours, theirs });
+            }
+        }
+        Ok(())
     }
 
     /// Raft figure 2, AppendEntries, rules 3 and 4: an entry that conflicts goes, with all after it; entries that are
@@ -97,7 +107,7 @@ impl Raft {
     /// Appends that came too early may fit now.
     fn accept_shelved(&mut self) {
         while let Some((previous, entries)) = self.take_shelved() {
-            if self.matches(previous) {
+            if self.matches(previous) && self.check_conflict(previous, &entries).is_ok() {
                 self.accept(previous, entries);
             }
         }
@@ -178,12 +188,12 @@ impl Raft {
     }
 }
 
-/// Entries follow each other without gaps, terms never fall, and none is above the message's.
+/// Entries follow each other without gaps, terms start at 1 and never fall, and none is above the message's.
 fn check_entries(term: Term, previous: LogId, entries: &[Entry]) -> Result<(), Violation> {
     let mut before = previous;
     for entry in entries {
         let consecutive = before.index.0.checked_add(1) == Some(entry.index.0);
-        if !consecutive || entry.term < before.term || entry.term > term {
+        if !consecutive || entry.term < before.term || entry.term > term || entry.term == Term(0) {
             return Err(Violation::MalformedEntries(entry.id()));
         }
         before = entry.id();

@@ -1,4 +1,10 @@
 //! Tests of the core by itself: a small cluster in one thread, with a disk and a network in the test's hands.
 
+mod abstention;
 mod cluster;
+mod flow;
+mod gate;
+mod hostile;
+mod paper;
 mod smoke;
+mod solo;

@@ -20,7 +20,11 @@ fn disk_with(name: &str, sectors: u64) -> VirtualDisk {
 fn a_killed_process_leaves_its_writes_in_the_cache_and_a_power_loss_takes_them() {
     let mut disk = disk_with("a", 2);
     disk.write("a", 0, &sector(1)).unwrap();
-    assert_eq!(disk.read("a").unwrap()[..SECTOR], sector(1), "nothing happens to the cache when a process dies");
+    assert_eq!(
+        disk.read("a").unwrap()[..SECTOR],
+        sector(1),
+        "nothing happens to the cache when a process dies"
+    );
     assert_eq!(disk.durable("a").unwrap()[..SECTOR], sector(0));
     let loss = disk.power_loss(&mut || false);
     assert_eq!(loss, Loss { sectors: 1, names: 0 });
@@ -61,7 +65,11 @@ fn after_a_failed_sync_reads_see_what_no_later_sync_writes() {
     assert_eq!(disk.durable("a").unwrap(), sector(0));
     let mut rewritten = disk.clone();
     disk.power_loss(&mut || true);
-    assert_eq!(disk.read("a").unwrap(), sector(0), "they were clean, so nothing can bring them to the platter");
+    assert_eq!(
+        disk.read("a").unwrap(),
+        sector(0),
+        "they were clean, so nothing can bring them to the platter"
+    );
     rewritten.write("a", 0, &sector(1)).unwrap();
     rewritten.sync("a").unwrap();
     assert_eq!(rewritten.durable("a").unwrap(), sector(1));
@@ -75,7 +83,10 @@ fn rot_is_on_the_platter_and_in_the_cache() {
     assert_eq!(disk.durable("a").unwrap()[SECTOR + 7], 4);
     assert!(!disk.rot("a", 2, &mut |bytes| bytes[0] = 1), "no such sector");
     disk.write("a", 0, &sector(1)).unwrap();
-    assert!(!disk.rot("a", 0, &mut |bytes| bytes[0] = 9), "an unsynced sector is not damaged, it may be lost");
+    assert!(
+        !disk.rot("a", 0, &mut |bytes| bytes[0] = 9),
+        "an unsynced sector is not damaged, it may be lost"
+    );
 }
 
 #[test]

@@ -42,7 +42,7 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    fn perform(&mut self, persist: &Persist) {
+    pub(super) fn perform(&mut self, persist: &Persist) {
         let write = &persist.write;
         if let Some(hard_state) = write.hard_state {
             self.hard_state = hard_state;
