@@ -107,7 +107,7 @@ impl Choices {
         lane.ordinal += 1;
         let answer = match &mut self.source {
             // Multiply and shift: no loop, so each decision takes one number. The bias is below count / 2^64.
-            Source::Seeded(_) => (u128::from(lane.rng.next_u64()) * u128::from(count) >> 64) as u64,
+            Source::Seeded(_) => ((u128::from(lane.rng.next_u64()) * u128::from(count)) >> 64) as u64,
             Source::Recorded(decisions) => decisions.get(&place).copied().unwrap_or(0).min(count - 1),
             Source::Bytes { bytes, position } => from_bytes(bytes, position, count),
         };
@@ -147,7 +147,7 @@ impl Choices {
         let doublings = (draw & 63).trailing_ones();
         let part = draw >> 6;
         let span = (u128::from(mean) << doublings.min(6)) / 2;
-        (span * u128::from(part) >> 26) as u64
+        ((span * u128::from(part)) >> 26) as u64
     }
 
     /// One of the items.

@@ -87,7 +87,7 @@ impl VirtualDisk {
         let file = self.file_mut(name)?;
         let start = usize::try_from(offset).map_err(|_| DiskError::OutOfBounds)?;
         let end = start.checked_add(bytes.len()).ok_or(DiskError::OutOfBounds)?;
-        let whole = start % SECTOR == 0 && bytes.len() % SECTOR == 0;
+        let whole = start.is_multiple_of(SECTOR) && bytes.len().is_multiple_of(SECTOR);
         if !whole || end > file.cache.len() {
             return Err(DiskError::OutOfBounds);
         }

@@ -1,0 +1,114 @@
+//! Effects, counted where they happen: what was injected and changed nothing does not count.
+
+use std::collections::BTreeMap;
+
+macro_rules! effects {
+    ($($variant:ident $name:literal),* $(,)?) => {
+        /// Something that happened in a run.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        #[allow(missing_docs)] // The names in reports say it.
+        pub enum Effect { $($variant),* }
+
+        /// The effects in order, by their names in reports.
+        pub const EFFECTS: &[(Effect, &str)] = &[$((Effect::$variant, $name)),*];
+    };
+}
+
+effects! {
+    Elections "elections won",
+    Delivered "datagrams delivered",
+    Messages "messages joined and handled",
+    DuplicateDelivered "duplicates delivered to a live node",
+    Reordered "datagrams that overtook another",
+    EarlierBoot "datagrams from an earlier boot delivered",
+    CorruptRefused "corrupted datagrams refused",
+    MisaddressedRefused "misaddressed messages refused",
+    Violations "other violations reported",
+    BurstAfterClog "datagrams delivered late by a clog",
+    DroppedLoss "datagrams lost",
+    DroppedIsolate "datagrams dropped: isolate one",
+    DroppedHalves "datagrams dropped: halves",
+    DroppedOneWay "datagrams dropped: one way",
+    DroppedBridge "datagrams dropped: bridge",
+    DroppedRing "datagrams dropped: ring",
+    DroppedLeader "datagrams dropped: leader cut off",
+    DroppedKind "datagrams dropped: by message kind",
+    DroppedForEver "datagrams dropped: outside of the core",
+    DroppedDown "datagrams to a node that was down",
+    Kill "processes killed",
+    KillInWrite "processes killed inside a write",
+    PowerLoss "power losses",
+    PowerLossAfterKill "power losses while the process was down",
+    ClusterPowerLoss "power losses of the whole cluster",
+    CrashAtAction "crashes between two actions",
+    CrashAtDiskOp "crashes between two disk operations",
+    CrashHot "crashes in a hot window",
+    CrashInRecovery "crashes during recovery",
+    Restarts "restarts",
+    SectorsLost "unsynced sectors lost",
+    NamesLost "unsynced creations and removals lost",
+    TornRead "torn batches that recovery read",
+    Rewritten "batches that recovery rewrote",
+    HardStateCopyRead "damaged hard-state copies that recovery read",
+    Pauses "pauses during which something arrived",
+    SlowNodes "slow nodes",
+    ClockJumps "clock jumps",
+    SyncErrors "failed syncs that stopped a node",
+    WriteErrors "failed writes that stopped a node",
+    DiskFull "full disks that stopped a node",
+    Stalls "disk operations that a stall held up",
+    Rot "sectors rotted",
+    RotNoticed "rot that recovery noticed",
+    AbstentionsEntered "abstentions entered",
+    AbstentionsCleared "abstentions cleared",
+    Syncs "syncs",
+    Applied "commands applied",
+    OpsOk "operations answered",
+    OpsFailed "operations without effect",
+    OpsUnknown "operations of unknown outcome",
+    OpsExpired "answers: session expired",
+    OpsRefused "answers: refused",
+    OpsLost "answers: lost",
+    OpsAnsweredUnknown "answers: unknown",
+    OpsTimedOut "attempts without an answer in time",
+    OpsRetried "attempts beyond the first",
+    OpsWithoutSession "mutations without a session answered",
+    SessionsOpened "sessions opened",
+    ReadsOnFollowers "reads answered by a node that does not lead",
+    ReadsOfOthers "reads that saw another client's write",
+    CoreSmallerThanCluster "liveness with a proper subset",
+}
+
+/// How often each effect happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counts([u64; EFFECTS.len()]);
+
+impl Default for Counts {
+    fn default() -> Counts {
+        Counts([0; EFFECTS.len()])
+    }
+}
+
+impl Counts {
+    /// Counts one.
+    pub fn add(&mut self, effect: Effect) {
+        self.0[effect as usize] += 1;
+    }
+
+    /// Counts many.
+    pub fn add_many(&mut self, effect: Effect, count: u64) {
+        self.0[effect as usize] += count;
+    }
+
+    /// How often.
+    #[must_use]
+    pub fn get(&self, effect: Effect) -> u64 {
+        self.0[effect as usize]
+    }
+
+    /// All of them by name, those that never happened too.
+    #[must_use]
+    pub fn to_map(&self) -> BTreeMap<&'static str, u64> {
+        EFFECTS.iter().map(|(effect, name)| (*name, self.get(*effect))).collect()
+    }
+}

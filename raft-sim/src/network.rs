@@ -1,0 +1,345 @@
+//! The links between nodes: datagrams that are late, lost, doubled, old, damaged, astray or cut off.
+
+use crate::choices::{Choices, PPM, Stream};
+use crate::counts::{Counts, Effect};
+use crate::schedule::Shape;
+use crate::swarm::NetworkSetup;
+
+/// A datagram on its way.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Packet {
+    pub(crate) from: u8,
+    pub(crate) to: u8,
+    /// The kind of the message that it is of, for partitions by kind.
+    pub(crate) kind: u8,
+    /// How often the sender had been started.
+    pub(crate) generation: u32,
+    /// Numbers the datagrams of a link.
+    order: u64,
+    pub(crate) duplicate: bool,
+    pub(crate) corrupted: bool,
+    /// It was held back by a clog.
+    held: bool,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// What becomes of a datagram that reaches the end of its link.
+pub(crate) enum Arrival {
+    /// The node gets it.
+    Delivered,
+    /// Nobody does.
+    Dropped(Effect),
+    /// The link is clogged until then.
+    Held(u64),
+}
+
+/// All links.
+#[derive(Clone, Debug)]
+pub(crate) struct Network {
+    setup: NetworkSetup,
+    nodes: usize,
+    links: Vec<Link>,
+    packets: Vec<Packet>,
+    free: Vec<u32>,
+    cuts: Vec<Cut>,
+    /// Links between these nodes have latency and nothing else.
+    healed: u16,
+}
+
+#[derive(Clone, Debug)]
+struct Link {
+    stream: Stream,
+    factor: u64,
+    sent: u64,
+    /// The highest order that arrived.
+    arrived: u64,
+    clogged_until: u64,
+    /// For ever.
+    severed: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Cut {
+    fault: u32,
+    shape: Shape,
+    cut: Vec<u16>,
+    messages: u32,
+}
+
+/// A datagram to send.
+pub(crate) struct Outgoing<'a> {
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    pub(crate) kind: u8,
+    pub(crate) generation: u32,
+    pub(crate) bytes: &'a [u8],
+}
+
+impl Network {
+    pub(crate) fn new(setup: NetworkSetup, nodes: usize, choices: &mut Choices) -> Network {
+        let mut links = Vec::with_capacity(nodes * nodes);
+        for from in 0..nodes {
+            for to in 0..nodes {
+                let stream = choices.stream("net", from as u64, to as u64);
+                let factor = choices.between(stream, 1, setup.asymmetry.max(1));
+                links.push(Link {
+                    stream,
+                    factor,
+                    sent: 0,
+                    arrived: 0,
+                    clogged_until: 0,
+                    severed: false,
+                });
+            }
+        }
+        Network { setup, nodes, links, packets: Vec::new(), free: Vec::new(), cuts: Vec::new(), healed: 0 }
+    }
+
+    /// Sends a datagram: calls `deliver(time, packet)` for each copy that will arrive.
+    pub(crate) fn send(
+        &mut self,
+        choices: &mut Choices,
+        counts: &mut Counts,
+        now: u64,
+        out: &Outgoing<'_>,
+        deliver: &mut dyn FnMut(u64, u32),
+    ) {
+        let healed = self.healed >> out.from & self.healed >> out.to & 1 == 1;
+        let setup = &self.setup;
+        let link = &mut self.links[out.from * self.nodes + out.to];
+        let stream = link.stream;
+        link.sent += 1;
+        let order = link.sent;
+        // Two decisions for each datagram, and more only for what is rare.
+        let fate = if healed { Fate::Plain } else { Fate::of(setup, choices.below(stream, PPM)) };
+        let latency = (setup.latency + choices.below(stream, setup.jitter + 1)) * link.factor;
+        let at = now + latency.max(1);
+        let mut packet = Packet {
+            from: out.from as u8,
+            to: out.to as u8,
+            kind: out.kind,
+            generation: out.generation,
+            order,
+            ..Packet::default()
+        };
+        match fate {
+            Fate::Plain => {}
+            Fate::Lost => {
+                counts.add(Effect::DroppedLoss);
+                return;
+            }
+            Fate::Doubled => {
+                let again = at + choices.below(stream, latency * 4 + 2);
+                let copy = self.store(Packet { duplicate: true, ..packet.clone() }, out.bytes);
+                deliver(again, copy);
+            }
+            Fate::Delayed => {
+                let later = at + choices.below(stream, latency * 6 + 2);
+                let id = self.store(packet, out.bytes);
+                deliver(later, id);
+                return;
+            }
+            Fate::Spiked => {
+                let later = at + choices.below(stream, setup.spike + 1);
+                let id = self.store(packet, out.bytes);
+                deliver(later, id);
+                return;
+            }
+            Fate::Old => {
+                let later = at + choices.below(stream, setup.old + 1);
+                let copy = self.store(Packet { duplicate: true, ..packet.clone() }, out.bytes);
+                deliver(later, copy);
+            }
+            Fate::Corrupted => {
+                packet.corrupted = true;
+                let bit = choices.below(stream, (out.bytes.len() as u64 * 8).max(1)) as usize;
+                let id = self.store(packet, out.bytes);
+                if let Some(byte) = self.packets[id as usize].bytes.get_mut(bit / 8) {
+                    *byte ^= 1 << (bit % 8);
+                }
+                deliver(at, id);
+                return;
+            }
+            Fate::Astray => packet.to = choices.below(stream, self.nodes as u64) as u8,
+        }
+        let id = self.store(packet, out.bytes);
+        deliver(at, id);
+    }
+
+    fn store(&mut self, mut packet: Packet, bytes: &[u8]) -> u32 {
+        if let Some(id) = self.free.pop() {
+            let slot = &mut self.packets[id as usize];
+            packet.bytes = std::mem::take(&mut slot.bytes);
+            packet.bytes.clear();
+            packet.bytes.extend_from_slice(bytes);
+            *slot = packet;
+            return id;
+        }
+        packet.bytes = bytes.to_vec();
+        self.packets.push(packet);
+        u32::try_from(self.packets.len() - 1).expect("far fewer datagrams are on their way at a time")
+    }
+
+    /// A datagram reaches the end of its link. Filters apply here, so a cut catches what is on its way.
+    pub(crate) fn arrive(&mut self, now: u64, id: u32, counts: &mut Counts) -> Arrival {
+        let packet = &mut self.packets[id as usize];
+        let (from, to) = (usize::from(packet.from), usize::from(packet.to));
+        let link = &mut self.links[from * self.nodes + to];
+        if link.severed {
+            return Arrival::Dropped(Effect::DroppedForEver);
+        }
+        for cut in &self.cuts {
+            let hit = cut.cut.get(from).is_some_and(|row| row >> to & 1 == 1);
+            if hit && cut.messages >> packet.kind & 1 == 1 {
+                return Arrival::Dropped(cut.shape.effect());
+            }
+        }
+        if now < link.clogged_until {
+            packet.held = true;
+            return Arrival::Held(link.clogged_until);
+        }
+        if packet.held {
+            counts.add(Effect::BurstAfterClog);
+        }
+        if packet.order < link.arrived && !packet.duplicate {
+            counts.add(Effect::Reordered);
+        }
+        link.arrived = link.arrived.max(packet.order);
+        Arrival::Delivered
+    }
+
+    pub(crate) fn packet(&self, id: u32) -> &Packet {
+        &self.packets[id as usize]
+    }
+
+    /// The datagram was delivered or dropped.
+    pub(crate) fn release(&mut self, id: u32) {
+        self.free.push(id);
+    }
+
+    pub(crate) fn clog(&mut self, from: usize, to: usize, until: u64) {
+        let link = &mut self.links[from * self.nodes + to];
+        link.clogged_until = link.clogged_until.max(until);
+    }
+
+    pub(crate) fn cut(&mut self, fault: u32, shape: Shape, cut: Vec<u16>, messages: u32) {
+        self.cuts.push(Cut { fault, shape, cut, messages });
+    }
+
+    pub(crate) fn mend(&mut self, fault: u32) {
+        self.cuts.retain(|cut| cut.fault != fault);
+    }
+
+    /// All partitions and clogs end, and links inside the core have latency only from now on.
+    pub(crate) fn heal(&mut self, core: u16) {
+        self.cuts.clear();
+        for link in &mut self.links {
+            link.clogged_until = 0;
+        }
+        self.healed = core;
+    }
+
+    /// Cuts a link for ever.
+    pub(crate) fn sever(&mut self, from: usize, to: usize) {
+        self.links[from * self.nodes + to].severed = true;
+    }
+}
+
+/// What the link does to a datagram. One of them, drawn at once.
+enum Fate {
+    Plain,
+    Lost,
+    Doubled,
+    Delayed,
+    Spiked,
+    Old,
+    Corrupted,
+    Astray,
+}
+
+impl Fate {
+    fn of(setup: &NetworkSetup, draw: u64) -> Fate {
+        // From the top, because 0 is dull.
+        let mut left = PPM - 1 - draw;
+        let fates = [
+            (setup.loss_ppm, Fate::Lost),
+            (setup.duplicate_ppm, Fate::Doubled),
+            (setup.reorder_ppm, Fate::Delayed),
+            (setup.spike_ppm, Fate::Spiked),
+            (setup.old_ppm, Fate::Old),
+            (setup.corrupt_ppm, Fate::Corrupted),
+            (setup.misdirect_ppm, Fate::Astray),
+        ];
+        for (ppm, fate) in fates {
+            let ppm = u64::from(ppm);
+            if left < ppm {
+                return fate;
+            }
+            left -= ppm;
+        }
+        Fate::Plain
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(setup: NetworkSetup, datagrams: u64) -> (Network, Vec<(u64, u32)>, Counts) {
+        let mut choices = Choices::seeded(5);
+        let mut network = Network::new(setup, 3, &mut choices);
+        let (mut counts, mut due) = (Counts::default(), Vec::new());
+        for now in 0..datagrams {
+            let out = Outgoing { from: 0, to: 1, kind: 4, generation: 1, bytes: &[7; 40] };
+            network.send(&mut choices, &mut counts, now, &out, &mut |at, id| due.push((at, id)));
+        }
+        due.sort_unstable();
+        (network, due, counts)
+    }
+
+    #[test]
+    fn without_faults_everything_arrives_once_and_after_the_latency() {
+        let setup = NetworkSetup { latency: 10, asymmetry: 1, ..NetworkSetup::default() };
+        let (mut network, due, mut counts) = sent(setup, 50);
+        assert_eq!(due.iter().map(|(at, _)| *at).collect::<Vec<_>>(), (10..60).collect::<Vec<_>>());
+        for (at, id) in due {
+            assert!(matches!(network.arrive(at, id, &mut counts), Arrival::Delivered));
+        }
+        assert_eq!(counts, Counts::default());
+    }
+
+    #[test]
+    fn each_fate_has_its_share() {
+        let setup = NetworkSetup {
+            latency: 10,
+            asymmetry: 1,
+            loss_ppm: 100_000,
+            duplicate_ppm: 200_000,
+            reorder_ppm: 100_000,
+            ..NetworkSetup::default()
+        };
+        let (mut network, due, mut counts) = sent(setup, 10_000);
+        assert!((800..1_200).contains(&counts.get(Effect::DroppedLoss)));
+        assert!((10_500..11_500).contains(&due.len()));
+        for (at, id) in due {
+            network.arrive(at, id, &mut counts);
+        }
+        assert!(counts.get(Effect::Reordered) > 300);
+    }
+
+    #[test]
+    fn a_cut_is_one_way_and_by_kind_and_catches_what_is_on_its_way() {
+        let setup = NetworkSetup { latency: 10, asymmetry: 1, ..NetworkSetup::default() };
+        let (mut network, due, mut counts) = sent(setup, 3);
+        network.cut(0, Shape::OneWay, vec![0b010, 0, 0], 1 << 4);
+        let dropped = network.arrive(11, due[0].1, &mut counts);
+        assert!(matches!(dropped, Arrival::Dropped(Effect::DroppedOneWay)));
+        network.mend(0);
+        network.cut(1, Shape::Kinds, vec![0b010, 0, 0], 1 << 5);
+        assert!(matches!(network.arrive(12, due[1].1, &mut counts), Arrival::Delivered));
+        network.clog(0, 1, 100);
+        assert!(matches!(network.arrive(13, due[2].1, &mut counts), Arrival::Held(100)));
+        assert!(matches!(network.arrive(100, due[2].1, &mut counts), Arrival::Delivered));
+        assert_eq!(counts.get(Effect::BurstAfterClog), 1);
+    }
+}

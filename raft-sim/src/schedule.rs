@@ -1,0 +1,140 @@
+//! Faults as a list: what happens when, to whom, for how long. It can be printed, edited and run again.
+
+use raft_core::Message;
+use serde::{Deserialize, Serialize};
+
+use crate::counts::Effect;
+
+/// One fault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// When it begins, in microseconds of virtual time.
+    pub at: u64,
+    /// How long it lasts; for a crash, how long the node stays down.
+    pub duration: u64,
+    /// What happens.
+    pub what: FaultKind,
+}
+
+/// To whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// The nodes whose bit is set; node 0 is the lowest bit.
+    Nodes(u16),
+    /// Whoever leads then; a node by the time of day if nobody does.
+    Leader,
+}
+
+/// What happens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// The process is killed; the cache survives.
+    Kill(Target),
+    /// The machine loses power.
+    PowerLoss(Target),
+    /// The process is killed, and the machine loses power half of the duration later.
+    KillThenPowerLoss(Target),
+    /// All machines lose power.
+    ClusterPowerLoss,
+    /// The process is stopped, and its clock runs on.
+    Pause(Target),
+    /// Everything takes this node so many times as long.
+    Slow(Target, u32),
+    /// The node's clock jumps ahead by so many microseconds.
+    ClockJump(Target, u64),
+    /// No disk operation ends.
+    DiskStall(Target),
+    /// The next sync fails.
+    SyncError(Target),
+    /// The next write fails.
+    WriteError(Target),
+    /// Nothing can be created or written.
+    DiskFull(Target),
+    /// A synced sector decays; the number picks which. Then the node is restarted.
+    Rot(Target, u64),
+    /// Links are cut.
+    Partition {
+        /// Its name.
+        shape: Shape,
+        /// By sender, the receivers that can't be reached, as bits. Empty with [`Shape::Leader`].
+        cut: Vec<u16>,
+        /// The kinds of message that are dropped, as bits in the order of [`message_kind`].
+        messages: u32,
+    },
+    /// A link holds everything back, and then delivers it at once.
+    Clog {
+        /// The sender.
+        from: u8,
+        /// The receiver.
+        to: u8,
+    },
+}
+
+/// The shapes of partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shape {
+    /// One node against the rest.
+    Isolate,
+    /// Two halves.
+    Halves,
+    /// Some links in one direction.
+    OneWay,
+    /// Two halves that share one node.
+    Bridge,
+    /// Each node sees a majority, and no two see the same one.
+    Ring,
+    /// Whoever leads, alone.
+    Leader,
+    /// Some kinds of message only.
+    Kinds,
+}
+
+impl Shape {
+    /// What a drop counts as.
+    #[must_use]
+    pub fn effect(self) -> Effect {
+        match self {
+            Shape::Isolate => Effect::DroppedIsolate,
+            Shape::Halves => Effect::DroppedHalves,
+            Shape::OneWay => Effect::DroppedOneWay,
+            Shape::Bridge => Effect::DroppedBridge,
+            Shape::Ring => Effect::DroppedRing,
+            Shape::Leader => Effect::DroppedLeader,
+            Shape::Kinds => Effect::DroppedKind,
+        }
+    }
+}
+
+/// How many kinds of message there are.
+pub const MESSAGE_KINDS: u8 = 16;
+
+/// A message's kind as a small number.
+#[must_use]
+pub fn message_kind(message: &Message) -> u8 {
+    match message {
+        Message::PreVote(_) => 0,
+        Message::PreVoteAnswer(_) => 1,
+        Message::RequestVote(_) => 2,
+        Message::VoteAnswer(_) => 3,
+        Message::Append(_) => 4,
+        Message::AppendAcknowledgement(_) => 5,
+        Message::AppendRejection(_) => 6,
+        Message::Heartbeat(_) => 7,
+        Message::HeartbeatAnswer(_) => 8,
+        Message::StaleTerm(_) => 9,
+        Message::ReadIndex(_) => 10,
+        Message::ReadIndexAnswer(_) => 11,
+        Message::Abstention(_) => 12,
+        Message::AbstentionAnswer(_) => 13,
+        Message::Forward(_) => 14,
+        Message::ForwardAnswer(_) => 15,
+    }
+}
+
+/// The nodes of a mask.
+pub fn nodes_of(mask: u16) -> impl Iterator<Item = usize> {
+    (0..16).filter(move |node| mask >> node & 1 == 1)
+}
