@@ -5,6 +5,8 @@ mod cluster;
 mod flow;
 mod gate;
 mod hostile;
+mod log_model;
 mod paper;
+mod random;
 mod smoke;
 mod solo;

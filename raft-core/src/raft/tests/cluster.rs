@@ -74,6 +74,8 @@ pub(super) struct Cluster {
     pub(super) cut: Vec<(u64, u64)>,
     /// Nodes whose writes stay unsynced until [`Cluster::sync`].
     pub(super) slow_disks: Vec<u64>,
+    /// Every action of every node, where a test wants them.
+    pub(super) trace: Option<Vec<(u64, Action)>>,
     size: u64,
 }
 
@@ -84,9 +86,14 @@ impl Cluster {
 
     /// Nodes 1, 2, ... with these terms and logs.
     pub(super) fn with_logs(logs: &[(u64, Vec<Entry>)]) -> Cluster {
+        Cluster::with_config(logs, Config::default())
+    }
+
+    pub(super) fn with_config(logs: &[(u64, Vec<Entry>)], config: Config) -> Cluster {
         let mut cluster = Cluster {
             now: Instant(1_000_000),
-            config: Config::default(),
+            config,
+            trace: None,
             nodes: BTreeMap::new(),
             network: VecDeque::new(),
             cut: Vec::new(),
@@ -132,6 +139,9 @@ impl Cluster {
         let now = self.now;
         let node = self.nodes.get_mut(&id).expect("the node exists");
         while let Some(action) = node.raft.poll_action() {
+            if let Some(trace) = &mut self.trace {
+                trace.push((id, action.clone()));
+            }
             match action {
                 Action::Send(envelope) => self.network.push_back(envelope),
                 Action::Persist(persist) => {
