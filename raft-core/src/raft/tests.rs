@@ -8,5 +8,6 @@ mod hostile;
 mod log_model;
 mod paper;
 mod random;
+mod script;
 mod smoke;
 mod solo;
