@@ -5,11 +5,11 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::action::{Action, RoleName};
+use crate::action::Action;
 use crate::config::Config;
 use crate::entry::{Entry, Payload};
 use crate::membership::Configuration;
-use crate::message::{Envelope, Message};
+use crate::message::Envelope;
 use crate::raft::Raft;
 use crate::types::{Boot, ClusterId, Epoch, Incarnation, Index, Instant, LogId, Member, NodeId, Span, Term};
 use crate::write::{Durable, HardState, Identity, Persist, Restored};
@@ -251,10 +251,6 @@ impl Cluster {
         self.raft(id).propose(now, Bytes::from_static(text.as_bytes())).expect("the leader accepts")
     }
 
-    pub(super) fn role(&mut self, id: u64) -> RoleName {
-        self.raft(id).status().role
-    }
-
     /// The terms of a node's log.
     pub(super) fn terms(&mut self, id: u64) -> Vec<u64> {
         self.raft(id).entries(Index(1)).map(|entry| entry.term.0).collect()
@@ -265,20 +261,5 @@ impl Cluster {
             self.cut.push((id, other));
             self.cut.push((other, id));
         }
-    }
-
-    pub(super) fn send(&mut self, from: u64, to: u64, message: Message) {
-        let from_boot = self.nodes[&from].raft.boot();
-        let to_boot = if message.is_answer() { self.nodes[&to].raft.boot() } else { Boot(0) };
-        let Identity { cluster, epoch, .. } = identity(from);
-        self.deliver(Envelope {
-            cluster,
-            epoch,
-            from: member(from),
-            from_boot,
-            to: member(to),
-            to_boot,
-            message,
-        });
     }
 }
