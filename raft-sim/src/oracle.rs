@@ -206,12 +206,12 @@ impl Oracles {
         let place = self.places[node];
         // Between a crash and the end of a recovery files are rewritten; then they are read afresh.
         let Some(bytes) = platter.bytes(file).filter(|_| self.seats[place].up) else { return Ok(()) };
-        let (records, changes) = self.seats[place].follower.follow(file, bytes);
+        let (record, changes) = self.seats[place].follower.follow(file, bytes);
         self.log_changed(place, &changes)?;
-        for record in records {
-            self.hard_state_became(place, record)?;
+        match record {
+            Some(record) => self.hard_state_became(place, record),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The directory's sync succeeded: files that were synced before may have got durable names.
@@ -220,7 +220,7 @@ impl Oracles {
     /// Those of [`Oracles::synced`].
     pub fn directory_synced(&mut self, node: usize, platter: &impl Platter) -> Result<(), Failure> {
         for file in platter.files() {
-            self.synced(node, &file, platter)?;
+            self.synced(node, file, platter)?;
         }
         Ok(())
     }
@@ -236,7 +236,12 @@ impl Oracles {
         report: &RecoveryReport,
         platter: &impl Platter,
     ) -> Result<(), Failure> {
-        let (follower, image) = Follower::whole(platter);
+        let (follower, image) = match Follower::whole(platter) {
+            Ok(whole) => whole,
+            // Rot that this recovery did not meet; the image is then what was recovered.
+            Err(_) if self.seats[self.places[node]].rotted => Default::default(),
+            Err(error) => return durability::unreadable(&self.seats[self.places[node]], &error),
+        };
         let found = Recovered {
             member: restored.identity().member,
             boot: restored.boot(),
@@ -258,8 +263,10 @@ impl Oracles {
         for (place, platter) in self.places.iter().zip(platters) {
             let seat = &self.seats[*place];
             if seat.up && !seat.rotted {
-                let (_, image) = Follower::whole(*platter);
-                durability::finished(seat, &image)?;
+                match Follower::whole(*platter) {
+                    Ok((_, image)) => durability::finished(seat, &image)?,
+                    Err(error) => durability::unreadable(seat, &error)?,
+                }
             }
         }
         Ok(())

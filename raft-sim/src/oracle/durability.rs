@@ -1,7 +1,7 @@
 //! "Before ... responding to RPCs" state is on stable storage (Raft figure 2), so a restart finds every promise: what
 //! was acknowledged, voted and seen is there, or damage is known to have happened and the member abstains.
 
-use raft_core::{Boot, HardState, Index, Member};
+use raft_core::{Boot, HardState, Index, Member, RestoreError};
 
 use super::ghost::Ghost;
 use super::image::{Image, Log};
@@ -96,6 +96,11 @@ pub(crate) fn finished(seat: &Seat, platter: &Image) -> Result<(), Failure> {
         let (hard, now) = (seat.image.hard, platter.hard);
         format!("{} synced a log to {seen} and {hard:?}; its platter has {found} and {now:?}", seat.member)
     })
+}
+
+/// The platter of a running member, never damaged, can't be read.
+pub(crate) fn unreadable(seat: &Seat, error: &RestoreError) -> Result<(), Failure> {
+    fail(NAME, format!("the platter of {} can't be read: {error}", seat.member))
 }
 
 /// Every `stride`-th committed entry, from the last one down, is with a quorum (those included whose damage is not

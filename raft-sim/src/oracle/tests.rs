@@ -14,6 +14,7 @@ use super::image::{HardRecord, Held, Image, Log, LogChange};
 use super::{Failure, Oracles};
 
 mod applying;
+mod bytes;
 mod elections;
 mod recovery;
 mod replication;
