@@ -3,13 +3,42 @@
 //! Still without I/O: the journal turns writes into [`DiskOp`]s, which the host performs in order, and recovery reads
 //! the bytes that the host hands to it.
 
+//!
+//! ```text
+//! identity, founding           whose directory it is; written once
+//! hard-state-a, hard-state-b   term and vote: a ring of one-sector records, twice
+//! segment-<20 digits>          the log: batches of records
+//! ```
+//!
+//! Every byte is drawn in the architecture document. The rules that recovery stands on:
+//!
+//! - One batch is under way at a time, and each says through which batch everything was durable before it
+//!   (`synced_to`). Below the highest `synced_to`, any damage is an error; above it there is one batch, which may be
+//!   torn: that is, one of its sectors is unwritten.
+//! - Nothing that counts is ever overwritten in place, and no segment is used twice.
+//! - What tells of a loss is kept apart from what may be lost: a hard-state record names the segment in use.
+
+mod hard_state;
+mod identity;
+mod queue;
+pub mod read;
+mod record;
+mod recovery;
+mod replay;
+mod sector;
+mod segment;
+#[cfg(test)]
+mod tests;
+
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::error::RestoreError;
-use crate::membership::Configuration;
-use crate::write::{Durable, Identity, Persist, Restored};
+use crate::config::ConfigError;
+
+pub use identity::initialise;
+pub use queue::Journal;
+pub use recovery::Recovery;
 
 /// The unit that a disk writes whole or not at all.
 pub const SECTOR_BYTES: u64 = 512;
@@ -62,8 +91,29 @@ impl Default for JournalConfig {
     }
 }
 
+impl JournalConfig {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// The first setting that can't work.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let rules = [
+            (self.segment_bytes.is_multiple_of(SECTOR_BYTES), "segment_bytes", "must be a multiple of 512"),
+            (self.segment_bytes >= 4 * SECTOR_BYTES, "segment_bytes", "must be at least 2048"),
+            (self.segment_bytes <= 1 << 40, "segment_bytes", "must be at most 2^40"),
+        ];
+        match rules.into_iter().find(|(holds, ..)| !holds) {
+            Some((_, setting, rule)) => Err(ConfigError { setting, rule }),
+            None => Ok(()),
+        }
+    }
+}
+
 /// All files of a data directory, by name.
 pub type Files = BTreeMap<String, Vec<u8>>;
+
+/// The same, borrowed.
+pub type View<'a> = BTreeMap<&'a str, &'a [u8]>;
 
 /// What to do about damage below the `synced_to` mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,47 +133,10 @@ pub struct RecoveryReport {
     pub rewritten: u64,
     /// Hard-state slots whose one copy was damaged and the other good.
     pub hard_state_copies_damaged: u64,
+    /// Damaged copies of identity, founding set and segment headers whose other copy was good.
+    pub copies_repaired: u64,
     /// Where the log was cut because of damage: (file, offset). Only with [`OnDamage::Abstain`].
     pub damaged_at: Option<(String, u64)>,
-}
-
-/// The operations that initialise an empty directory: identity and, for a founding member, the founding set.
-#[must_use]
-#[allow(clippy::todo, unused_variables)]
-pub fn initialise(identity: Identity, founding: &Configuration) -> Vec<DiskOp> {
-    todo!()
-}
-
-/// A recovery under way.
-#[derive(Clone, Debug)]
-pub struct Recovery {
-    _todo: (),
-}
-
-#[allow(clippy::todo, unused_variables, missing_docs)]
-impl Recovery {
-    /// Reads a directory. Nothing is changed yet.
-    pub fn start(
-        config: JournalConfig,
-        files: &Files,
-        on_damage: OnDamage,
-    ) -> Result<Recovery, RestoreError> {
-        todo!()
-    }
-    /// What to perform, in order, before [`finish`](Recovery::finish). A crash anywhere in it can be recovered from.
-    #[must_use]
-    pub fn ops(&self) -> &[DiskOp] {
-        todo!()
-    }
-    #[must_use]
-    pub fn report(&self) -> &RecoveryReport {
-        todo!()
-    }
-    /// To be called once every operation of [`ops`](Recovery::ops) has succeeded, and not before.
-    #[must_use]
-    pub fn finish(self) -> (Journal, Restored) {
-        todo!()
-    }
 }
 
 /// A batch of operations that ends in a sync. One is under way at a time; what is submitted meanwhile shares the next.
@@ -132,36 +145,4 @@ impl Recovery {
 pub struct Batch {
     /// To be performed in order.
     pub ops: Vec<DiskOp>,
-}
-
-/// The write queue of a node: group commit, and silence after the first failure.
-#[derive(Clone, Debug)]
-pub struct Journal {
-    _todo: (),
-}
-
-#[allow(clippy::todo, unused_variables, missing_docs)]
-impl Journal {
-    /// Queues a write.
-    pub fn submit(&mut self, persist: Persist) {
-        todo!()
-    }
-    /// The next batch, unless one is under way, nothing is queued, or the journal is poisoned.
-    #[must_use]
-    pub fn poll_batch(&mut self) -> Option<Batch> {
-        todo!()
-    }
-    /// The batch under way is synced. Hand the result to the core.
-    #[must_use]
-    pub fn handle_batch_done(&mut self) -> Option<Durable> {
-        todo!()
-    }
-    /// An operation failed: nothing is ever written again in this process (a second sync would prove nothing).
-    pub fn handle_failure(&mut self) {
-        todo!()
-    }
-    #[must_use]
-    pub fn is_poisoned(&self) -> bool {
-        todo!()
-    }
 }

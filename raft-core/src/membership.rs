@@ -7,18 +7,23 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::types::{Member, NodeId};
+use crate::wire::canonical;
 
 /// The members of a cluster. Joint while `outgoing` is not empty: then every decision needs a majority of
 /// `voters` *and* a majority of `outgoing` (Raft §6).
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Configuration {
     /// Who votes; in a joint configuration, the new half.
+    #[serde(deserialize_with = "canonical::ascending_set")]
     pub voters: BTreeSet<Member>,
     /// The old half of a joint configuration, empty otherwise.
+    #[serde(deserialize_with = "canonical::ascending_set")]
     pub outgoing: BTreeSet<Member>,
     /// Who receives the log without voting.
+    #[serde(deserialize_with = "canonical::ascending_set")]
     pub learners: BTreeSet<Member>,
     /// Where each member is reached, in the words of the host's transport ("10.0.0.1:7000"). The core never reads it.
+    #[serde(deserialize_with = "canonical::ascending_map")]
     pub addresses: BTreeMap<Member, String>,
 }
 

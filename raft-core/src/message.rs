@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::entry::Entry;
 use crate::types::{Boot, ClusterId, Epoch, Index, LogId, Member, Round, Term};
+use crate::wire::canonical;
 
 /// A message with the identities of both ends. What does not match its receiver is dropped unread.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,6 +118,7 @@ pub struct Append {
     /// The entry before the first of `entries`.
     pub previous: LogId,
     /// Consecutive entries after `previous`.
+    #[serde(deserialize_with = "canonical::growing_vec")]
     pub entries: Vec<Entry>,
     /// The leader's commit index.
     pub commit: Index,

@@ -30,7 +30,7 @@ mod search;
 mod zones;
 
 pub use counterexample::{Counterexample, ShownOperation};
-pub use files::{FileModel, InputError, check_file, export, read_file, read_history};
+pub use files::{FileModel, InputError, InputProblem, check_file, export, read_file, read_history};
 pub use history::{Event, EventKind, History, HistoryError, OperationId, Outcome, ProcessId, Record, Stamp};
 pub use model::{Access, Call, Model, Register, Seen};
 pub use report::{HistoryStats, Method, PartReport, Report, Verdict, Witness};

@@ -1,4 +1,5 @@
 //! The checker against a brute force that shares nothing with it: every order of every subset, tried in turn.
+#![allow(clippy::unwrap_used, reason = "the helpers are tests too")]
 
 use raft_sim::check::kv::{Action, Answer, KvHistory, KvModel, Operation, Value};
 use raft_sim::check::{

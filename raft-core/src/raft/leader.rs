@@ -9,7 +9,7 @@ use super::{Raft, Sender};
 use crate::entry::{Entry, Payload, entries_size, last_id};
 use crate::error::{Refused, Violation};
 use crate::message::{Append, AppendAcknowledgement, AppendRejection, Heartbeat, Message};
-use crate::types::{Index, Instant, LogId, Member, Round};
+use crate::types::{Boot, Index, Instant, LogId, Member, Round};
 
 impl Raft {
     /// Takes office: probes every peer from the end of its own log, and opens the term with an entry of its own,
@@ -73,7 +73,9 @@ impl Raft {
         if from.boot < peer.boot {
             return None;
         }
-        if from.boot > peer.boot {
+        if peer.boot == Boot(0) {
+            peer.boot = from.boot; // First heard: nothing is known of an earlier boot.
+        } else if from.boot > peer.boot {
             peer.handle_new_boot(from.boot);
         }
         peer.heard = now;

@@ -1,10 +1,16 @@
 //! Tests of the core by itself: a small cluster in one thread, with a disk and a network in the test's hands.
 
+// A test that looks for one kind of message says nothing of the others.
+#![allow(clippy::wildcard_enum_match_arm)]
+
 mod abstention;
 mod cluster;
 mod flow;
 mod gate;
 mod hostile;
+mod log_model;
 mod paper;
+mod random;
+mod script;
 mod smoke;
 mod solo;

@@ -170,7 +170,7 @@ pub(crate) fn sentence(
         });
         if let Some(rival) = rival
             && left_token(op).is_some()
-            && writers.len() <= 1
+            && writers.len() + usize::from(token == 0) == 1
             && ops.len() <= 3
         {
             return format!("{} and {} both succeeded from one value.", named(reader), short(rival));

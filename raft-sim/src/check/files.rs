@@ -47,12 +47,12 @@ pub struct InputError {
     /// The line, from 1 on; `None` if the file can't be read at all.
     pub line: Option<u64>,
     /// What is wrong, and what to do.
-    pub problem: Problem,
+    pub problem: InputProblem,
 }
 
 /// What is wrong with a line or a file.
 #[derive(Debug)]
-pub enum Problem {
+pub enum InputProblem {
     /// The file can't be read.
     Unreadable(std::io::Error),
     /// The line is not in the format; the words say what was expected.
@@ -61,12 +61,14 @@ pub enum Problem {
     Impossible(HistoryError),
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for InputProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Problem::Unreadable(error) => write!(f, "can't be read: {error}; check the path and the format"),
-            Problem::Malformed(what) => write!(f, "{what}"),
-            Problem::Impossible(error) => write!(f, "{error}"),
+            InputProblem::Unreadable(error) => {
+                write!(f, "can't be read: {error}; check the path and the format")
+            }
+            InputProblem::Malformed(what) => write!(f, "{what}"),
+            InputProblem::Impossible(error) => write!(f, "{error}"),
         }
     }
 }
@@ -82,14 +84,14 @@ impl fmt::Display for InputError {
 
 impl std::error::Error for InputError {}
 
-impl From<HistoryError> for Problem {
-    fn from(error: HistoryError) -> Problem {
-        Problem::Impossible(error)
+impl From<HistoryError> for InputProblem {
+    fn from(error: HistoryError) -> InputProblem {
+        InputProblem::Impossible(error)
     }
 }
 
 /// What the readers of lines answer: the line that is wrong, and how.
-type LineResult<T> = Result<T, (u64, Problem)>;
+type LineResult<T> = Result<T, (u64, InputProblem)>;
 
 /// A decompressed file can't be larger: 4 GiB.
 const FILE_BYTES_MAX: u64 = 1 << 32;
@@ -114,7 +116,7 @@ pub fn read_file(path: impl AsRef<Path>, model: FileModel) -> Result<(KvHistory,
     let text = read_text(path).map_err(|error| InputError {
         path: path.to_owned(),
         line: None,
-        problem: Problem::Unreadable(error),
+        problem: InputProblem::Unreadable(error),
     })?;
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let jsonl = name.trim_end_matches(".gz").ends_with(".jsonl");

@@ -6,7 +6,7 @@ use super::history::{EventKind, History, OperationId, Outcome, Record, Stamp};
 use super::model::{Access, Call, Model, Seen};
 use super::problem::{NEVER, Op, Problem};
 use super::report::{Method, PartReport};
-use super::search::{GenericMachine, Machine, Progress, RegisterMachine, Search};
+use super::search::{GenericMachine, Machine, Progress, RegisterMachine, Search, States};
 use super::zones::{self, Zones};
 
 /// How far a part is decided.
@@ -37,11 +37,8 @@ pub(crate) struct Part<'a, M: Model> {
     accesses: Vec<Access>,
     search: Option<Search>,
     /// The states of a part that is no register, kept with the search.
-    states: Option<GenericStates<M>>,
+    states: Option<States<M::State>>,
 }
-
-/// What a generic machine remembers between two rounds.
-type GenericStates<M> = (Vec<<M as Model>::State>, BTreeMap<<M as Model>::State, u32>);
 
 /// Either machine.
 pub(crate) enum AnyMachine<'p, M: Model> {
@@ -143,7 +140,7 @@ impl<'a, M: Model> Part<'a, M> {
         self.machine_with(model, None)
     }
 
-    fn machine_with<'p>(&'p self, model: &'p M, states: Option<GenericStates<M>>) -> AnyMachine<'p, M> {
+    fn machine_with<'p>(&'p self, model: &'p M, states: Option<States<M::State>>) -> AnyMachine<'p, M> {
         match &self.problem.kinds {
             Some(kinds) => AnyMachine::Register(RegisterMachine { accesses: &self.accesses, kinds }),
             None => AnyMachine::Generic(GenericMachine::new(model, &self.calls, states.unwrap_or_default())),
@@ -201,8 +198,13 @@ impl<'a, M: Model> Part<'a, M> {
             name: self.name.clone(),
             operations: self.records.len() as u64,
             method: self.method,
-            spent: self.search.as_ref().map_or(0, Search::spent),
+            spent: self.spent(),
         }
+    }
+
+    /// The configurations that the search saw.
+    pub(crate) fn spent(&self) -> u64 {
+        self.search.as_ref().map_or(0, Search::spent)
     }
 }
 

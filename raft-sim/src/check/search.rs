@@ -20,7 +20,7 @@ mod configuration;
 mod machine;
 mod plan;
 
-pub(crate) use machine::{GenericMachine, Machine, RegisterMachine};
+pub(crate) use machine::{GenericMachine, Machine, RegisterMachine, States};
 
 use configuration::{Configurations, Scratch};
 use plan::Plan;
@@ -45,6 +45,9 @@ pub(crate) enum Progress {
 /// No search keeps more words of configurations than this: 1 GiB.
 const WORDS_MAX: usize = 1 << 27;
 
+/// No search keeps more moves to try than this: 1.3 GB.
+const STACK_MAX: usize = 1 << 26;
+
 /// A state in which nobody remains who could tell it from others like it.
 const DEAD: u32 = u32::MAX;
 
@@ -53,7 +56,8 @@ pub(crate) struct Search {
     plan: Plan,
     configurations: Configurations,
     table: Interner,
-    stack: Vec<u32>,
+    /// Moves still to try, each from a configuration: the best on top.
+    stack: Vec<(u32, Child)>,
     scratch: Scratch,
     children: Vec<Child>,
     furthest: u32,
@@ -91,7 +95,7 @@ impl Search {
         };
         search.scratch.state = machine.initial();
         search.settle(machine);
-        search.remember(u32::MAX);
+        search.visit(u32::MAX, machine);
         search
     }
 
@@ -107,32 +111,30 @@ impl Search {
             if let Some(done) = self.done {
                 return Progress::Legal(self.order(done));
             }
-            let Some(current) = self.stack.pop() else { return Progress::Illegal(self.furthest) };
-            if self.configurations.words() > WORDS_MAX {
-                self.stack.push(current);
+            let Some((parent, child)) = self.stack.pop() else { return Progress::Illegal(self.furthest) };
+            if self.configurations.words() > WORDS_MAX || self.stack.len() > STACK_MAX {
+                self.stack.push((parent, child));
                 return Progress::Exhausted;
             }
             if self.spent() >= limit {
-                self.stack.push(current);
+                self.stack.push((parent, child));
                 return Progress::Open;
             }
-            self.expand(current, machine);
+            self.configurations.load(parent, &mut self.scratch);
+            self.take(&child);
+            self.settle(machine);
+            self.visit(parent, machine);
         }
     }
 
-    /// Puts all configurations that may follow this one on the stack, the earliest return on top.
-    fn expand(&mut self, current: u32, machine: &mut impl Machine) {
-        self.configurations.load(current, &mut self.scratch);
+    /// Remembers the configuration in `scratch`; if it is new, stacks the moves from it, the earliest return on
+    /// top.
+    fn visit(&mut self, parent: u32, machine: &mut impl Machine) {
+        let Some(current) = self.remember(parent) else { return };
         let mut children = std::mem::take(&mut self.children);
         self.find_children(machine, &mut children);
         children.sort_unstable_by_key(|child| std::cmp::Reverse(child.ret));
-        for child in &children {
-            self.configurations.load(current, &mut self.scratch);
-            self.take(child);
-            self.settle(machine);
-            self.remember(current);
-        }
-        children.clear();
+        self.stack.extend(children.drain(..).map(|child| (current, child)));
         self.children = children;
     }
 
@@ -254,19 +256,19 @@ impl Search {
         }
     }
 
-    /// Adds the configuration in `scratch` if it is new.
-    fn remember(&mut self, parent: u32) {
+    /// Adds the configuration in `scratch`; answers its number if it is new.
+    fn remember(&mut self, parent: u32) -> Option<u32> {
         let hash = self.scratch.hash();
         let configurations = &self.configurations;
         let (number, new) = self.table.intern(hash, |number| configurations.is(number, &self.scratch));
         if !new {
-            return;
+            return None;
         }
         self.configurations.push(&self.scratch, parent);
-        self.stack.push(number);
         if self.scratch.base as usize >= self.plan.required.len() {
             self.done = Some(number);
         }
+        Some(number)
     }
 
     /// The order that led to a configuration: between a configuration and its parent lie hidden writes, then

@@ -5,11 +5,11 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::action::{Action, RoleName};
+use crate::action::Action;
 use crate::config::Config;
 use crate::entry::{Entry, Payload};
 use crate::membership::Configuration;
-use crate::message::{Envelope, Message};
+use crate::message::Envelope;
 use crate::raft::Raft;
 use crate::types::{Boot, ClusterId, Epoch, Incarnation, Index, Instant, LogId, Member, NodeId, Span, Term};
 use crate::write::{Durable, HardState, Identity, Persist, Restored};
@@ -74,6 +74,8 @@ pub(super) struct Cluster {
     pub(super) cut: Vec<(u64, u64)>,
     /// Nodes whose writes stay unsynced until [`Cluster::sync`].
     pub(super) slow_disks: Vec<u64>,
+    /// Every action of every node, where a test wants them.
+    pub(super) trace: Option<Vec<(u64, Action)>>,
     size: u64,
 }
 
@@ -84,9 +86,14 @@ impl Cluster {
 
     /// Nodes 1, 2, ... with these terms and logs.
     pub(super) fn with_logs(logs: &[(u64, Vec<Entry>)]) -> Cluster {
+        Cluster::with_config(logs, Config::default())
+    }
+
+    pub(super) fn with_config(logs: &[(u64, Vec<Entry>)], config: Config) -> Cluster {
         let mut cluster = Cluster {
             now: Instant(1_000_000),
-            config: Config::default(),
+            config,
+            trace: None,
             nodes: BTreeMap::new(),
             network: VecDeque::new(),
             cut: Vec::new(),
@@ -132,6 +139,9 @@ impl Cluster {
         let now = self.now;
         let node = self.nodes.get_mut(&id).expect("the node exists");
         while let Some(action) = node.raft.poll_action() {
+            if let Some(trace) = &mut self.trace {
+                trace.push((id, action.clone()));
+            }
             match action {
                 Action::Send(envelope) => self.network.push_back(envelope),
                 Action::Persist(persist) => {
@@ -241,10 +251,6 @@ impl Cluster {
         self.raft(id).propose(now, Bytes::from_static(text.as_bytes())).expect("the leader accepts")
     }
 
-    pub(super) fn role(&mut self, id: u64) -> RoleName {
-        self.raft(id).status().role
-    }
-
     /// The terms of a node's log.
     pub(super) fn terms(&mut self, id: u64) -> Vec<u64> {
         self.raft(id).entries(Index(1)).map(|entry| entry.term.0).collect()
@@ -255,20 +261,5 @@ impl Cluster {
             self.cut.push((id, other));
             self.cut.push((other, id));
         }
-    }
-
-    pub(super) fn send(&mut self, from: u64, to: u64, message: Message) {
-        let from_boot = self.nodes[&from].raft.boot();
-        let to_boot = if message.is_answer() { self.nodes[&to].raft.boot() } else { Boot(0) };
-        let Identity { cluster, epoch, .. } = identity(from);
-        self.deliver(Envelope {
-            cluster,
-            epoch,
-            from: member(from),
-            from_boot,
-            to: member(to),
-            to_boot,
-            message,
-        });
     }
 }

@@ -99,6 +99,16 @@ fn a_lost_probe_is_sent_again() {
     }
 }
 
+/// The first answer of a peer tells its boot, which is no restart: the probe under way is not sent twice.
+#[test]
+fn the_first_answer_of_a_peer_repeats_no_probe() {
+    let mut node = Solo::new(3, 1, &[1]);
+    node.win_election();
+    assert_eq!(node.appends_to(2).len(), 1);
+    node.hear(2, heartbeat_answer(2, 1));
+    assert_eq!(node.appends_to(2).len(), 0);
+}
+
 /// A gap in the stream is refused, the stream goes back to the gap, and everything catches up.
 #[test]
 fn a_gap_is_rejected_and_filled() {

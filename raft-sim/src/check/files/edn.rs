@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{LineResult, Problem};
+use super::{InputProblem, LineResult};
 use crate::check::history::{OperationId, ProcessId};
 use crate::check::kv::{Action, Answer, KvHistory, Operation};
 
@@ -14,7 +14,7 @@ pub(super) fn read(text: &str) -> LineResult<KvHistory> {
         if line.trim().is_empty() {
             continue;
         }
-        let event = parse(line).map_err(|what| (number, Problem::Malformed(what)))?;
+        let event = parse(line).map_err(|what| (number, InputProblem::Malformed(what)))?;
         apply(&mut history, &mut open, &event).map_err(|problem| (number, problem))?;
     }
     Ok(history)
@@ -32,8 +32,8 @@ fn apply(
     history: &mut KvHistory,
     open: &mut BTreeMap<ProcessId, OperationId>,
     event: &Event<'_>,
-) -> Result<(), Problem> {
-    let operation = operation(event).map_err(Problem::Malformed)?;
+) -> Result<(), InputProblem> {
+    let operation = operation(event).map_err(InputProblem::Malformed)?;
     if event.kind == "invoke" {
         open.insert(event.process, history.invoke_next(event.process, operation)?);
         return Ok(());
@@ -41,11 +41,11 @@ fn apply(
     let Some(id) = open.remove(&event.process) else {
         let what =
             format!("process {} ends an operation that it never called; add its :invoke", event.process);
-        return Err(Problem::Malformed(what));
+        return Err(InputProblem::Malformed(what));
     };
     if history.records()[id.index()].operation != operation {
         let what = format!("process {} ends another operation than it called", event.process);
-        return Err(Problem::Malformed(what));
+        return Err(InputProblem::Malformed(what));
     }
     match event.kind {
         "ok" => {

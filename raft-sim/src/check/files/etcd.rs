@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{LineResult, Problem};
+use super::{InputProblem, LineResult};
 use crate::check::history::{OperationId, ProcessId};
 use crate::check::kv::{Answer, KvHistory, Operation, Value};
 
@@ -14,7 +14,7 @@ pub(super) fn read(text: &str) -> LineResult<KvHistory> {
     let mut history = KvHistory::new();
     let mut open: BTreeMap<ProcessId, OperationId> = BTreeMap::new();
     for (number, line) in (1u64..).zip(text.lines()) {
-        let Some(event) = Event::parse(line).map_err(|what| (number, Problem::Malformed(what)))? else {
+        let Some(event) = Event::parse(line).map_err(|what| (number, InputProblem::Malformed(what)))? else {
             continue;
         };
         apply(&mut history, &mut open, &event).map_err(|problem| (number, problem))?;
@@ -75,16 +75,16 @@ fn apply(
     history: &mut KvHistory,
     open: &mut BTreeMap<ProcessId, OperationId>,
     event: &Event<'_>,
-) -> Result<(), Problem> {
+) -> Result<(), InputProblem> {
     if event.kind == ":invoke" {
-        let operation = event.operation().map_err(Problem::Malformed)?;
+        let operation = event.operation().map_err(InputProblem::Malformed)?;
         open.insert(event.process, history.invoke_next(event.process, operation)?);
         return Ok(());
     }
     let Some(id) = open.remove(&event.process) else {
         let what =
             format!("process {} ends an operation that it never called; add its :invoke", event.process);
-        return Err(Problem::Malformed(what));
+        return Err(InputProblem::Malformed(what));
     };
     let asked = &history.records()[id.index()].operation;
     let same = match event.verb {
@@ -94,12 +94,12 @@ fn apply(
     };
     if !same {
         let what = format!("process {} ends another operation than it called", event.process);
-        return Err(Problem::Malformed(what));
+        return Err(InputProblem::Malformed(what));
     }
     match (event.kind, event.verb) {
         (":ok", ":read") if event.value == "nil" => history.ok_next(id, Answer::got(None))?,
         (":ok", ":read") => {
-            let value = event.number(&event.value).map_err(Problem::Malformed)?;
+            let value = event.number(&event.value).map_err(InputProblem::Malformed)?;
             history.ok_next(id, Answer::got(Some(&value)))?;
         }
         (":ok", _) => history.ok_next(id, Answer::done())?,

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{LineResult, Problem};
+use super::{InputProblem, LineResult};
 use crate::check::history::{EventKind, History, OperationId, Outcome, ProcessId, Stamp};
 use crate::check::kv::{self, KvHistory, KvModel};
 
@@ -102,11 +102,11 @@ fn push(text: &mut String, line: &impl Serialize) {
 pub(super) fn read(text: &str) -> LineResult<(KvHistory, KvModel)> {
     let mut lines = (1u64..).zip(text.lines());
     let expected = format!("expected a first line with \"format\":\"{FORMAT}\",\"version\":{VERSION}");
-    let (number, first) = lines.next().ok_or_else(|| (1, Problem::Malformed(expected.clone())))?;
+    let (number, first) = lines.next().ok_or_else(|| (1, InputProblem::Malformed(expected.clone())))?;
     let header: Header = serde_json::from_str(first)
-        .map_err(|error| (number, Problem::Malformed(format!("{expected}: {error}"))))?;
+        .map_err(|error| (number, InputProblem::Malformed(format!("{expected}: {error}"))))?;
     if header.format != FORMAT || header.version != VERSION {
-        return Err((number, Problem::Malformed(expected)));
+        return Err((number, InputProblem::Malformed(expected)));
     }
     let mut history = History::new();
     let mut ids = BTreeMap::new();
@@ -115,24 +115,29 @@ pub(super) fn read(text: &str) -> LineResult<(KvHistory, KvModel)> {
             continue;
         }
         let line = serde_json::from_str(line)
-            .map_err(|error| (number, Problem::Malformed(format!("no event: {error}"))))?;
+            .map_err(|error| (number, InputProblem::Malformed(format!("no event: {error}"))))?;
         apply(&mut history, &mut ids, line).map_err(|problem| (number, problem))?;
     }
     let model = header.initial.map_or_else(KvModel::new, KvModel::starting_with);
     Ok((history, model))
 }
 
-fn apply(history: &mut KvHistory, ids: &mut BTreeMap<u64, OperationId>, line: Line) -> Result<(), Problem> {
+fn apply(
+    history: &mut KvHistory,
+    ids: &mut BTreeMap<u64, OperationId>,
+    line: Line,
+) -> Result<(), InputProblem> {
     let stamp = |(time, sequence)| Stamp { time, sequence };
     let find = |ids: &BTreeMap<u64, OperationId>, id: u64| {
-        let what = || Problem::Malformed(format!("operation {id} was never called; add its invoke line"));
+        let what =
+            || InputProblem::Malformed(format!("operation {id} was never called; add its invoke line"));
         ids.get(&id).copied().ok_or_else(what)
     };
     match line {
         Line::Invoke { id, process, at, key, action } => {
             if ids.contains_key(&id) {
                 let what = format!("id {id} is used twice; give each operation an id of its own");
-                return Err(Problem::Malformed(what));
+                return Err(InputProblem::Malformed(what));
             }
             let operation = kv::Operation { key: key.into(), action: action.into() };
             ids.insert(id, history.invoke(ProcessId(process), operation, stamp(at))?);

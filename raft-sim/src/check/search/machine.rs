@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::check::interner::{Interner, hash_words};
 use crate::check::model::{Access, Call, Model, Seen};
 
 /// Runs operations on numbered states.
@@ -36,29 +37,30 @@ impl Machine for RegisterMachine<'_> {
     }
 }
 
-/// Any model: states are numbered as they appear.
-pub(crate) struct GenericMachine<'a, M: Model> {
-    model: &'a M,
-    calls: &'a [Call<'a, M::Operation, M::Answer>],
-    states: Vec<M::State>,
-    numbers: BTreeMap<M::State, u32>,
+/// The states that a generic machine has met, and what it has learnt about them.
+pub(crate) struct States<S> {
+    states: Vec<S>,
+    numbers: BTreeMap<S, u32>,
+    /// (state, operation) pairs that have been run, and what came of each.
+    runs: Interner,
+    pairs: Vec<(u32, u32)>,
+    results: Vec<Option<u32>>,
 }
 
-impl<'a, M: Model> GenericMachine<'a, M> {
-    /// With the states that an earlier machine for the same operations had numbered.
-    pub(crate) fn new(
-        model: &'a M,
-        calls: &'a [Call<'a, M::Operation, M::Answer>],
-        (states, numbers): (Vec<M::State>, BTreeMap<M::State, u32>),
-    ) -> Self {
-        GenericMachine { model, calls, states, numbers }
+impl<S> Default for States<S> {
+    fn default() -> States<S> {
+        States {
+            states: Vec::new(),
+            numbers: BTreeMap::new(),
+            runs: Interner::new(),
+            pairs: Vec::new(),
+            results: Vec::new(),
+        }
     }
+}
 
-    pub(crate) fn into_states(self) -> (Vec<M::State>, BTreeMap<M::State, u32>) {
-        (self.states, self.numbers)
-    }
-
-    fn number(&mut self, state: M::State) -> u32 {
+impl<S: Clone + Ord> States<S> {
+    fn number(&mut self, state: S) -> u32 {
         if let Some(number) = self.numbers.get(&state) {
             return *number;
         }
@@ -69,19 +71,53 @@ impl<'a, M: Model> GenericMachine<'a, M> {
     }
 }
 
-impl<M: Model> Machine for GenericMachine<'_, M> {
-    fn initial(&mut self) -> u32 {
-        self.number(self.model.initial())
+/// Any model: states are numbered as they appear.
+pub(crate) struct GenericMachine<'a, M: Model> {
+    model: &'a M,
+    calls: &'a [Call<'a, M::Operation, M::Answer>],
+    known: States<M::State>,
+}
+
+impl<'a, M: Model> GenericMachine<'a, M> {
+    /// With what an earlier machine for the same operations had learnt.
+    pub(crate) fn new(
+        model: &'a M,
+        calls: &'a [Call<'a, M::Operation, M::Answer>],
+        known: States<M::State>,
+    ) -> Self {
+        GenericMachine { model, calls, known }
     }
 
-    fn step(&mut self, state: u32, source: u32) -> Option<u32> {
-        let mut next = self.states[state as usize].clone();
+    pub(crate) fn into_states(self) -> States<M::State> {
+        self.known
+    }
+
+    fn run(&mut self, state: u32, source: u32) -> Option<u32> {
+        let mut next = self.known.states[state as usize].clone();
         if !self.model.step(&mut next, self.calls[source as usize]) {
             return None;
         }
-        if next == self.states[state as usize] {
+        if next == self.known.states[state as usize] {
             return Some(state);
         }
-        Some(self.number(next))
+        Some(self.known.number(next))
+    }
+}
+
+impl<M: Model> Machine for GenericMachine<'_, M> {
+    fn initial(&mut self) -> u32 {
+        self.known.number(self.model.initial())
+    }
+
+    fn step(&mut self, state: u32, source: u32) -> Option<u32> {
+        let pairs = &self.known.pairs;
+        let hash = hash_words(&[u64::from(state) << 32 | u64::from(source)]);
+        let (run, new) = self.known.runs.intern(hash, |run| pairs[run as usize] == (state, source));
+        if new {
+            self.known.pairs.push((state, source));
+            let result = self.run(state, source);
+            self.known.results.push(result);
+        }
+        self.known.results[run as usize]
     }
 }

@@ -1,0 +1,133 @@
+//! The log against a naive model: a plain vector, searched from one end to the other.
+
+use alloc::vec::Vec;
+
+use proptest::prelude::*;
+
+use super::cluster::command;
+use crate::entry::{Entry, entries_size};
+use crate::raft::log::Log;
+use crate::types::{Index, LogId, Term};
+
+/// Entries after a base, found by looking at each.
+struct Model {
+    base: LogId,
+    entries: Vec<Entry>,
+}
+
+impl Model {
+    fn ids(&self) -> Vec<LogId> {
+        core::iter::once(self.base).chain(self.entries.iter().map(Entry::id)).collect()
+    }
+
+    fn term_at(&self, index: Index) -> Option<Term> {
+        self.ids().into_iter().find(|id| id.index == index).map(|id| id.term)
+    }
+
+    /// The last entry whose index and term are both within those of `at`.
+    fn agreement_hint(&self, at: LogId) -> LogId {
+        let fits = |id: &LogId| id.index <= at.index && id.term <= at.term;
+        self.ids().into_iter().rev().find(fits).unwrap_or(self.base)
+    }
+
+    fn slice(&self, from: Index, through: Index, bytes_max: u64) -> Vec<Entry> {
+        let within: Vec<Entry> = self
+            .entries
+            .iter()
+            .filter(|entry| entry.index >= from && entry.index <= through)
+            .cloned()
+            .collect();
+        let fits = |count: &usize| *count <= 1 || entries_size(&within[..*count]) <= bytes_max;
+        let count = (0..=within.len()).rev().find(fits).unwrap_or(0);
+        if from > self.base.index { within[..count].to_vec() } else { Vec::new() }
+    }
+}
+
+/// Terms that never fall, in runs.
+fn terms() -> impl Strategy<Value = Vec<u64>> {
+    proptest::collection::vec(prop_oneof![4 => Just(0_u64), 1 => 1_u64..3], 0..30).prop_map(|steps| {
+        let grow = |term: &mut u64, step: u64| {
+            *term += step;
+            Some(*term)
+        };
+        steps.into_iter().scan(1, grow).collect()
+    })
+}
+
+fn build(base: u64, terms: &[u64]) -> (Log, Model) {
+    let base = if base == 0 { LogId::default() } else { LogId { term: Term(1), index: Index(base) } };
+    let entries: Vec<Entry> =
+        terms.iter().zip(base.index.0 + 1..).map(|(term, index)| command(*term, index)).collect();
+    (Log::new(base, entries.clone()), Model { base, entries })
+}
+
+fn check(log: &Log, model: &Model) {
+    let ids = model.ids();
+    assert_eq!(Some(log.last()), ids.last().copied());
+    assert_eq!(log.bytes(), entries_size(&model.entries));
+    assert!(log.iter().eq(&model.entries));
+    let start = model.base.index.0.saturating_sub(2);
+    for index in (start..log.last().index.0 + 3).map(Index) {
+        assert_eq!(log.term_at(index), model.term_at(index), "term at {index}");
+        assert_eq!(log.entry(index), model.entries.iter().find(|entry| entry.index == index));
+        for term in (0..log.last().term.0 + 2).map(Term) {
+            let id = LogId { term, index };
+            assert_eq!(log.holds(id), ids.contains(&id), "holds {id}");
+            assert_eq!(log.agreement_hint(id), model.agreement_hint(id), "hint at {id}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn it_answers_like_a_plain_vector(base in 0_u64..5, terms in terms(), cut in 0_u64..35, more in terms()) {
+        let (mut log, mut model) = build(base, &terms);
+        check(&log, &model);
+        let from = Index(base + 1 + cut);
+        log.truncate_from(from);
+        model.entries.retain(|entry| entry.index < from);
+        check(&log, &model);
+        let last = log.last();
+        for (step, index) in more.iter().zip(last.index.0 + 1..) {
+            let entry = command(last.term.0.max(1) + step - 1, index);
+            log.append(entry.clone());
+            model.entries.push(entry);
+        }
+        check(&log, &model);
+    }
+
+    #[test]
+    fn it_slices_like_a_plain_vector(
+        base in 0_u64..5,
+        terms in terms(),
+        from in 0_u64..40,
+        through in 0_u64..40,
+        bytes_max in 0_u64..400,
+    ) {
+        let (log, model) = build(base, &terms);
+        let (from, through) = (Index(from), Index(through));
+        prop_assert_eq!(log.slice(from, through, bytes_max), model.slice(from, through, bytes_max));
+    }
+
+    /// The rule of fast backtracking: what two logs agree on is never above the hint that either gives.
+    #[test]
+    fn a_hint_never_skips_an_agreement(shared in terms(), one in terms(), two in terms()) {
+        let shift = |tail: &[u64], by: u64| -> Vec<u64> { tail.iter().map(|term| term * 2 + by).collect() };
+        let top = shared.last().copied().unwrap_or(0) + 1;
+        let log = |tail: Vec<u64>| build(0, &[shared.clone(), tail].concat()).0;
+        // Odd and even terms: the tails never agree.
+        let (leader, follower) = (log(shift(&one, top * 2)), log(shift(&two, top * 2 + 1)));
+        let mut at = leader.last();
+        let mut trips = 0;
+        while !follower.holds(at) {
+            let below = LogId { term: at.term, index: at.index.previous() };
+            let next = leader.agreement_hint(follower.agreement_hint(below));
+            prop_assert!(next.index < at.index && next.index.0 >= shared.len() as u64);
+            (at, trips) = (next, trips + 1);
+        }
+        let distinct: alloc::collections::BTreeSet<&u64> = one.iter().collect();
+        prop_assert!(trips <= distinct.len(), "{} trips for {} terms", trips, distinct.len());
+    }
+}
