@@ -8,12 +8,12 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// A state machine that can be simulated: it can be cloned, and what clients see of it can be printed.
 pub trait Machine:
-    StateMachine<Command: Debug, Response: Debug, Query: Debug, Answer: Clone + Debug> + Clone
+    StateMachine<Command: Debug, Response: Debug, Query: Debug, Answer: Clone + Debug> + Clone + Debug
 {
 }
 
 impl<S> Machine for S where
-    S: StateMachine<Command: Debug, Response: Debug, Query: Debug, Answer: Clone + Debug> + Clone
+    S: StateMachine<Command: Debug, Response: Debug, Query: Debug, Answer: Clone + Debug> + Clone + Debug
 {
 }
 

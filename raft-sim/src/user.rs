@@ -20,7 +20,7 @@ const START_VARIABLE: &str = "RAFT_SIM_START";
 /// # use raft_core::{Index, replica::StateMachine};
 /// use raft_sim::{Ask, Check};
 ///
-/// #[derive(Clone, Default)]
+/// #[derive(Clone, Debug, Default)]
 /// struct Counter(u64);
 ///
 /// impl StateMachine for Counter {

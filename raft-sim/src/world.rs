@@ -347,6 +347,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
                 | Violation::MalformedEntries(_)
                 | Violation::TwoLeaders { .. }
                 | Violation::CommittedConflict { .. }
+                | Violation::LeaderRewrote { .. }
                 | Violation::AcknowledgedBeyondLog(_)
                 | Violation::NotForTheCore => {
                     self.violation.get_or_insert_with(|| format!("n{}: {violation}", to + 1));
