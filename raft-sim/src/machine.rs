@@ -1,0 +1,77 @@
+//! The state machine under test, watched: what it applies is written down for the oracles.
+
+use std::fmt::Debug;
+
+use raft_core::Index;
+use raft_core::replica::StateMachine;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// A state machine that can be simulated: it can be cloned, and what clients see of it can be printed.
+pub trait Machine:
+    StateMachine<Command: Debug, Response: Debug, Query: Debug, Answer: Clone + Debug> + Clone + Debug
+{
+}
+
+impl<S> Machine for S where
+    S: StateMachine<Command: Debug, Response: Debug, Query: Debug, Answer: Clone + Debug> + Clone + Debug
+{
+}
+
+/// One applied command.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Applied {
+    pub(crate) index: Index,
+    /// Of the command's bytes.
+    pub(crate) command: u64,
+    /// Of the state after it, if the machine has digests.
+    pub(crate) state: Option<u64>,
+}
+
+/// Wraps a state machine and records its calls.
+#[derive(Clone, Debug)]
+pub(crate) struct Observed<S> {
+    inner: S,
+    applied: Vec<Applied>,
+}
+
+impl<S> Observed<S> {
+    pub(crate) fn new(inner: S) -> Observed<S> {
+        Observed { inner, applied: Vec::new() }
+    }
+
+    /// What was applied since the last call.
+    pub(crate) fn take_applied(&mut self) -> Vec<Applied> {
+        std::mem::take(&mut self.applied)
+    }
+
+    pub(crate) fn has_applied(&self) -> bool {
+        !self.applied.is_empty()
+    }
+
+    pub(crate) fn inner(&self) -> &S {
+        &self.inner
+    }
+}
+
+impl<S: StateMachine> StateMachine for Observed<S> {
+    type Command = S::Command;
+    type Response = S::Response;
+    type Query = S::Query;
+    type Answer = S::Answer;
+
+    fn apply(&mut self, index: Index, command: S::Command) -> S::Response {
+        let bytes = postcard::to_extend(&command, Vec::with_capacity(64)).unwrap_or_default();
+        let response = self.inner.apply(index, command);
+        let state = self.inner.digest();
+        self.applied.push(Applied { index, command: xxh3_64(&bytes), state });
+        response
+    }
+
+    fn query(&self, query: S::Query) -> S::Answer {
+        self.inner.query(query)
+    }
+
+    fn digest(&self) -> Option<u64> {
+        self.inner.digest()
+    }
+}

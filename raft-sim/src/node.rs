@@ -1,0 +1,165 @@
+//! A node: a disk and a clock that outlive processes, and at most one process.
+
+use std::collections::BTreeMap;
+
+use raft_core::Instant;
+use raft_core::journal::{DiskOp, Recovery};
+use raft_core::replica::{Replica, Ticket};
+use raft_core::wire::{Decoder, Encoder};
+
+use crate::choices::Stream;
+use crate::disk::VirtualDisk;
+use crate::machine::{Machine, Observed};
+use crate::oracle::Platter;
+
+/// One node.
+#[derive(Clone, Debug)]
+pub(crate) struct Node<S: Machine> {
+    pub(crate) disk: VirtualDisk,
+    pub(crate) clock: Clock,
+    /// Decides about the disk's latency and about what a crash leaves.
+    pub(crate) disk_stream: Stream,
+    /// Decides when to crash.
+    pub(crate) crash_stream: Stream,
+    /// Counts starts and ends of processes; events for an old one are void.
+    pub(crate) generation: u32,
+    pub(crate) process: Process<S>,
+    /// Disk operations under way; one ends after the other.
+    pub(crate) job: Option<Job>,
+    pub(crate) condition: Condition,
+    /// Rot was injected, and the node is not yet known to be whole again.
+    pub(crate) damaged: bool,
+    /// It has been started before.
+    pub(crate) started: bool,
+}
+
+/// What is wrong with a node's machine at the moment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Condition {
+    pub(crate) paused_until: u64,
+    pub(crate) stalled_until: u64,
+    pub(crate) full_until: u64,
+    pub(crate) slow_until: u64,
+    pub(crate) slow_factor: u32,
+    pub(crate) sync_error: bool,
+    pub(crate) write_error: bool,
+    /// It stays down for ever.
+    pub(crate) abandoned: bool,
+}
+
+/// The process of a node.
+#[derive(Clone, Debug)]
+pub(crate) enum Process<S: Machine> {
+    /// There is none.
+    Down,
+    /// It reads its disk and makes it whole.
+    Recovering(Box<Recovery>),
+    /// It runs.
+    Running(Box<Running<S>>),
+}
+
+/// A process that runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Running<S: Machine> {
+    pub(crate) replica: Replica<Observed<S>>,
+    pub(crate) encoder: Encoder,
+    pub(crate) decoder: Decoder,
+    /// When the earliest tick event is due.
+    pub(crate) tick_at: Option<u64>,
+    /// Who waits for an answer: the client and what it waits for.
+    pub(crate) tickets: BTreeMap<Ticket, (u32, u32)>,
+    pub(crate) leads: bool,
+    /// An election is going on, as far as it knows.
+    pub(crate) electing: bool,
+}
+
+/// Disk operations, of which some are done.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) ops: Vec<DiskOp>,
+    pub(crate) next: usize,
+}
+
+impl<S: Machine> Node<S> {
+    pub(crate) fn running(&self) -> Option<&Running<S>> {
+        match &self.process {
+            Process::Running(running) => Some(running),
+            Process::Down | Process::Recovering(_) => None,
+        }
+    }
+
+    pub(crate) fn running_mut(&mut self) -> Option<&mut Running<S>> {
+        match &mut self.process {
+            Process::Running(running) => Some(running),
+            Process::Down | Process::Recovering(_) => None,
+        }
+    }
+
+    pub(crate) fn is_down(&self) -> bool {
+        matches!(self.process, Process::Down)
+    }
+
+    /// A write is under way, or an election is going on.
+    pub(crate) fn is_hot(&self) -> bool {
+        self.job.is_some() || self.running().is_some_and(|running| running.electing)
+    }
+}
+
+/// A monotonic clock with a rate and an offset of its own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    offset: u64,
+    ppm: i32,
+}
+
+impl Clock {
+    pub(crate) fn new(offset: u64, ppm: i32) -> Clock {
+        Clock { offset, ppm }
+    }
+
+    fn rate(self) -> u128 {
+        (1_000_000 + i64::from(self.ppm)).max(1) as u128
+    }
+
+    /// What it shows at a true time.
+    pub(crate) fn at(self, now: u64) -> Instant {
+        Instant(self.offset + (u128::from(now) * self.rate() / 1_000_000) as u64)
+    }
+
+    /// The first true time at which it shows at least this.
+    pub(crate) fn when(self, shown: Instant) -> u64 {
+        let span = u128::from(shown.0.saturating_sub(self.offset));
+        (span * 1_000_000).div_ceil(self.rate()).min(u128::from(u64::MAX)) as u64
+    }
+
+    pub(crate) fn jump(&mut self, by: u64) {
+        self.offset += by;
+    }
+}
+
+impl Platter for VirtualDisk {
+    fn files(&self) -> Vec<String> {
+        self.durable_names().map(str::to_owned).collect()
+    }
+
+    fn bytes(&self, file: &str) -> Option<&[u8]> {
+        self.durable(file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_shows_a_time_at_when_and_not_before() {
+        for ppm in [0, 100_000, -100_000, 37] {
+            let clock = Clock::new(5_000, ppm);
+            for shown in [5_000, 5_001, 77_777, 1_000_000_007] {
+                let when = clock.when(Instant(shown));
+                assert!(clock.at(when).0 >= shown);
+                assert!(when == 0 || clock.at(when - 1).0 < shown);
+            }
+        }
+    }
+}

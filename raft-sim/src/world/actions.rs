@@ -1,0 +1,148 @@
+//! What replicas ask for: each action is performed at once, or the node crashes just before it.
+
+use raft_core::RoleName;
+use raft_core::replica::ReplicaAction;
+
+use super::lifecycle::Crash;
+use super::{Event, World};
+use crate::counts::Effect;
+use crate::failure::Failure;
+use crate::machine::Machine;
+use crate::network::Outgoing;
+use crate::node::Job;
+use crate::schedule::message_kind;
+use crate::workload::Workload;
+
+impl<S: Machine, W: Workload<S>> World<S, W> {
+    /// Performs everything that a replica has to say.
+    pub(super) fn drain(&mut self, node: usize) -> Result<(), Failure> {
+        loop {
+            let Some(running) = self.nodes[node].running_mut() else { return Ok(()) };
+            let action = running.replica.poll_action();
+            self.report_applied(node)?;
+            let Some(action) = action else { break };
+            if self.crashes_at_action(node)? {
+                return Ok(());
+            }
+            match action {
+                ReplicaAction::Send(envelope) => {
+                    self.oracles.sent(node, &envelope)?;
+                    self.say(Some(node), "send", || format!("to {}: {:?}", envelope.to, envelope.message));
+                    self.send(node, &envelope);
+                }
+                ReplicaAction::Disk(batch) => {
+                    self.nodes[node].job = Some(Job { ops: batch.ops, next: 0 });
+                    self.begin_op(node)?;
+                }
+                ReplicaAction::Reply(ticket, outcome) => self.reply(node, ticket, outcome),
+                ReplicaAction::RoleChanged(change) => self.role_changed(node, &change),
+            }
+        }
+        self.note_repair(node);
+        self.arm_tick(node);
+        Ok(())
+    }
+
+    fn send(&mut self, node: usize, envelope: &raft_core::Envelope) {
+        let World { nodes, network, choices, counts, queue, planned, now, members, .. } = self;
+        let Some(to) = members.iter().position(|member| *member == envelope.to) else { return };
+        let kind = message_kind(&envelope.message);
+        let generation = nodes[node].generation;
+        let slow = nodes[node].slowness(*now) * self.setup.network.latency / 8;
+        let now = *now + slow;
+        let Some(running) = nodes[node].running_mut() else { return };
+        let sent = running.encoder.encode(envelope, &mut |bytes| {
+            let out = Outgoing { from: node, to, kind, generation, bytes };
+            network.send(choices, counts, now, &out, &mut |at, packet| {
+                *planned += 1;
+                let event = Event::Deliver { packet };
+                queue.push(std::cmp::Reverse(super::Planned { at, sequence: *planned, event }));
+            });
+        });
+        // A message that is too large is never sent; its sender's bounds are drawn so that none is.
+        if let Err(error) = sent {
+            self.violation.get_or_insert_with(|| {
+                format!("n{}: {} can't be encoded: {error:?}", node + 1, envelope.message.name())
+            });
+        }
+    }
+
+    fn report_applied(&mut self, node: usize) -> Result<(), Failure> {
+        let Some(running) = self.nodes[node].running_mut() else { return Ok(()) };
+        if !running.replica.state().has_applied() {
+            return Ok(());
+        }
+        let applied = running.replica.state_mut().take_applied();
+        self.counts.add_many(Effect::Applied, applied.len() as u64);
+        for one in applied {
+            self.fingerprint.add(one.command ^ one.index.0);
+            self.oracles.applied(node, one.index, one.command)?;
+            if let Some(state) = one.state {
+                self.oracles.state(node, one.index, state)?;
+            }
+            self.say(Some(node), "apply", || format!("{} {:016x}", one.index, one.command));
+        }
+        Ok(())
+    }
+
+    fn crashes_at_action(&mut self, node: usize) -> Result<bool, Failure> {
+        let ppm = self.setup.crash.action_ppm;
+        if ppm == 0 || self.is_closing() {
+            return Ok(false);
+        }
+        let hot = self.nodes[node].is_hot();
+        let ppm = if hot { ppm.saturating_mul(self.setup.crash.hot) } else { ppm };
+        if !self.choices.chance(self.nodes[node].crash_stream, ppm) {
+            return Ok(false);
+        }
+        self.counts.add(Effect::CrashAtAction);
+        if hot {
+            self.counts.add(Effect::CrashHot);
+        }
+        self.crash(node, Crash::Drawn)?;
+        Ok(true)
+    }
+
+    fn role_changed(&mut self, node: usize, change: &raft_core::RoleChange) {
+        self.say(Some(node), "role", || {
+            format!("{:?} in {}, leader {:?}", change.role, change.term, change.leader)
+        });
+        let (leads, electing) = match change.role {
+            RoleName::Leader => (true, false),
+            RoleName::Candidate | RoleName::PreCandidate => (false, true),
+            RoleName::Follower => (false, false),
+        };
+        self.fingerprint.add(change.term.0 << 2 ^ u64::from(leads) << 1 ^ u64::from(electing));
+        if let Some(running) = self.nodes[node].running_mut() {
+            if leads && !running.leads {
+                self.counts.add(Effect::Elections);
+            }
+            running.leads = leads;
+            running.electing = electing;
+        }
+    }
+
+    /// A node whose damage is repaired may be damaged again, or another instead of it.
+    fn note_repair(&mut self, node: usize) {
+        if self.nodes[node].damaged {
+            let whole = self.nodes[node].running().is_some_and(|r| !r.replica.status().abstaining);
+            if whole {
+                self.nodes[node].damaged = false;
+                self.counts.add(Effect::AbstentionsCleared);
+                self.say(Some(node), "repaired", String::new);
+            }
+        }
+    }
+
+    /// Plans the next tick, unless one that is as early is planned.
+    fn arm_tick(&mut self, node: usize) {
+        let (clock, generation) = (self.nodes[node].clock, self.nodes[node].generation);
+        let Some(running) = self.nodes[node].running_mut() else { return };
+        let Some(due) = running.replica.next_tick() else { return };
+        let at = clock.when(due).max(self.now + 1);
+        if running.tick_at.is_none_or(|planned| at < planned) {
+            running.tick_at = Some(at);
+            self.plan(at, Event::Tick { node: node as u8, generation });
+        }
+    }
+}

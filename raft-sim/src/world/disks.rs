@@ -1,0 +1,208 @@
+//! Disk operations: they take time, fail, and end in the middle.
+
+use raft_core::journal::DiskOp;
+
+use super::lifecycle::Crash;
+use super::{Event, World};
+use crate::counts::Effect;
+use crate::disk::{DiskError, SECTOR, VirtualDisk};
+use crate::failure::{Failure, FailureKind};
+use crate::machine::Machine;
+use crate::node::{Node, Process};
+use crate::workload::Workload;
+
+/// Performs an operation as a healthy disk does.
+pub(super) fn perform(disk: &mut VirtualDisk, op: &DiskOp) -> Result<(), DiskError> {
+    match op {
+        DiskOp::Create { file, bytes } => {
+            disk.create(file, *bytes);
+            Ok(())
+        }
+        DiskOp::Write { file, offset, bytes } => disk.write(file, *offset, bytes),
+        DiskOp::Sync { file } => disk.sync(file),
+        DiskOp::Remove { file } => disk.remove(file),
+        DiskOp::SyncDirectory => {
+            disk.sync_directory();
+            Ok(())
+        }
+    }
+}
+
+/// How an operation ended.
+enum Ended {
+    Done,
+    /// The disk says that it failed.
+    Failed(Effect),
+}
+
+impl<S: Machine> Node<S> {
+    /// So many times as long as usual, less one.
+    pub(super) fn slowness(&self, now: u64) -> u64 {
+        if now < self.condition.slow_until { u64::from(self.condition.slow_factor) } else { 0 }
+    }
+}
+
+impl<S: Machine, W: Workload<S>> World<S, W> {
+    /// Starts the next operation of a node's job, or ends the job.
+    pub(super) fn begin_op(&mut self, node: usize) -> Result<(), Failure> {
+        let now = self.now;
+        let (stream, generation) = (self.nodes[node].disk_stream, self.nodes[node].generation);
+        let Some(job) = &self.nodes[node].job else { return Ok(()) };
+        let Some(op) = job.ops.get(job.next) else { return self.job_done(node) };
+        let latency = match op {
+            DiskOp::Sync { .. } | DiskOp::SyncDirectory => {
+                1 + self.choices.exponential(stream, self.setup.disk.sync_latency)
+            }
+            DiskOp::Create { .. } | DiskOp::Write { .. } | DiskOp::Remove { .. } => {
+                1 + self.choices.below(stream, self.setup.disk.write_latency + 1)
+            }
+        };
+        let slow = self.nodes[node].slowness(now);
+        self.plan(now + latency * (1 + slow), Event::DiskDone { node: node as u8, generation });
+        Ok(())
+    }
+
+    pub(super) fn disk_done(&mut self, node: usize, generation: u32, event: Event) -> Result<(), Failure> {
+        if self.nodes[node].generation != generation || self.put_off(node, event) {
+            return Ok(());
+        }
+        let stalled_until = self.nodes[node].condition.stalled_until;
+        if self.now < stalled_until {
+            self.counts.add(Effect::Stalls);
+            self.plan(stalled_until, event);
+            return Ok(());
+        }
+        self.count_event(event, generation.into());
+        if self.crashes_at_disk_op(node)? {
+            return Ok(());
+        }
+        let Some(mut job) = self.nodes[node].job.take() else { return Ok(()) };
+        let ended = self.end_op(node, &job.ops[job.next])?;
+        job.next += 1;
+        self.nodes[node].job = Some(job);
+        match ended {
+            Ended::Done => {
+                self.begin_op(node)?;
+                self.drain(node)
+            }
+            Ended::Failed(effect) => self.disk_failed(node, effect),
+        }
+    }
+
+    fn end_op(&mut self, node: usize, op: &DiskOp) -> Result<Ended, Failure> {
+        let full = self.now < self.nodes[node].condition.full_until;
+        let World { nodes, choices, .. } = self;
+        let Node { disk, condition, disk_stream, .. } = &mut nodes[node];
+        let stream = *disk_stream;
+        let failed = match op {
+            DiskOp::Create { .. } if full => Some(Effect::DiskFull),
+            DiskOp::Write { file, offset, bytes } if condition.write_error => {
+                condition.write_error = false;
+                let sectors = choices.below(stream, (bytes.len() / SECTOR) as u64 + 1);
+                let _ = disk.write_prefix(file, *offset, bytes, sectors);
+                Some(Effect::WriteErrors)
+            }
+            DiskOp::Sync { file } if condition.sync_error => {
+                condition.sync_error = false;
+                let _ = disk.fail_sync(file, &mut || choices.below(stream, 2) == 1);
+                Some(Effect::SyncErrors)
+            }
+            DiskOp::Create { .. }
+            | DiskOp::Write { .. }
+            | DiskOp::Sync { .. }
+            | DiskOp::Remove { .. }
+            | DiskOp::SyncDirectory => None,
+        };
+        if let Some(effect) = failed {
+            self.say(Some(node), "disk", || format!("failed: {}", describe(op)));
+            return Ok(Ended::Failed(effect));
+        }
+        if let Err(error) = perform(disk, op) {
+            let what = format!("n{}: {}: {error:?}", node + 1, describe(op));
+            return Err(Failure::new(FailureKind::Invariant, "disk-operation", what));
+        }
+        self.say(Some(node), "disk", || describe(op));
+        let disk = &self.nodes[node].disk;
+        match op {
+            DiskOp::Sync { file } => {
+                self.counts.add(Effect::Syncs);
+                self.oracles.synced(node, file, disk)?;
+            }
+            DiskOp::SyncDirectory => self.oracles.directory_synced(node, disk)?,
+            DiskOp::Create { .. } | DiskOp::Write { .. } | DiskOp::Remove { .. } => {}
+        }
+        Ok(Ended::Done)
+    }
+
+    fn job_done(&mut self, node: usize) -> Result<(), Failure> {
+        self.nodes[node].job = None;
+        let now = self.nodes[node].clock.at(self.now);
+        match &mut self.nodes[node].process {
+            Process::Down => Ok(()),
+            Process::Recovering(_) => self.recovered(node),
+            Process::Running(running) => {
+                running.replica.handle_batch_done(now);
+                Ok(())
+            }
+        }
+    }
+
+    /// The disk reported an error: the replica must fall silent, and its process ends.
+    fn disk_failed(&mut self, node: usize, effect: Effect) -> Result<(), Failure> {
+        self.counts.add(effect);
+        self.nodes[node].job = None;
+        let now = self.nodes[node].clock.at(self.now);
+        if let Some(running) = self.nodes[node].running_mut() {
+            running.replica.handle_disk_failed(now);
+            self.drain(node)?;
+        }
+        self.crash(node, Crash::Kill { down: None })
+    }
+
+    fn crashes_at_disk_op(&mut self, node: usize) -> Result<bool, Failure> {
+        let crash = &self.setup.crash;
+        let recovering = matches!(self.nodes[node].process, Process::Recovering(_));
+        let ppm = if recovering { crash.recovery_ppm } else { crash.disk_ppm };
+        if self.is_closing() || !self.choices.chance(self.nodes[node].crash_stream, ppm) {
+            return Ok(false);
+        }
+        self.counts.add(Effect::CrashAtDiskOp);
+        self.crash(node, Crash::Drawn)?;
+        Ok(true)
+    }
+
+    /// What a process leaves that ends while an operation is under way: some sectors of a write have reached the
+    /// cache, in order, and a creation or removal has happened or not.
+    pub(super) fn interrupt_op(&mut self, node: usize) {
+        let Some(job) = self.nodes[node].job.take() else { return };
+        let Some(op) = job.ops.get(job.next) else { return };
+        let World { nodes, choices, counts, .. } = self;
+        let Node { disk, disk_stream, .. } = &mut nodes[node];
+        match op {
+            DiskOp::Write { file, offset, bytes } => {
+                let all = (bytes.len() / SECTOR) as u64;
+                let sectors = choices.below(*disk_stream, all + 1);
+                if disk.write_prefix(file, *offset, bytes, sectors).is_ok() && sectors > 0 && sectors < all {
+                    counts.add(Effect::KillInWrite);
+                }
+            }
+            DiskOp::Create { .. } | DiskOp::Remove { .. } => {
+                if choices.below(*disk_stream, 2) == 1 {
+                    let _ = perform(disk, op);
+                }
+            }
+            // What a sync had done so far is decided, sector by sector, if the power goes.
+            DiskOp::Sync { .. } | DiskOp::SyncDirectory => {}
+        }
+    }
+}
+
+fn describe(op: &DiskOp) -> String {
+    match op {
+        DiskOp::Create { file, bytes } => format!("create {file} of {bytes}"),
+        DiskOp::Write { file, offset, bytes } => format!("write {file} {offset}+{}", bytes.len()),
+        DiskOp::Sync { file } => format!("sync {file}"),
+        DiskOp::Remove { file } => format!("remove {file}"),
+        DiskOp::SyncDirectory => "sync directory".to_owned(),
+    }
+}
