@@ -251,7 +251,10 @@ impl fmt::Display for WireError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             WireError::Checksum => {
-                write!(f, "a datagram's checksum does not match: it is damaged, or not ours; drop and count it")
+                write!(
+                    f,
+                    "a datagram's checksum does not match: it is damaged, or not ours; drop and count it"
+                )
             }
             WireError::Length => {
                 write!(f, "a datagram is shorter or longer than its header says; drop and count it")
@@ -263,10 +266,16 @@ impl fmt::Display for WireError {
                 datagram::VERSION
             ),
             WireError::Malformed => {
-                write!(f, "a datagram's content is not the canonical encoding of a message; drop and count it")
+                write!(
+                    f,
+                    "a datagram's content is not the canonical encoding of a message; drop and count it"
+                )
             }
             WireError::TooLarge => {
-                write!(f, "a message above message_bytes_max; drop and count it, and compare both nodes' settings")
+                write!(
+                    f,
+                    "a message above message_bytes_max; drop and count it, and compare both nodes' settings"
+                )
             }
             WireError::Inconsistent => {
                 write!(f, "a piece contradicts other pieces of its message; drop and count it")
