@@ -29,13 +29,22 @@ fn former_logs(log: &[Entry]) -> Vec<Vec<Entry>> {
 }
 
 fn judge(files: &Files, node: &Node, score: &mut Score) {
+    judge_how(files, node, score, true);
+}
+
+/// Not thorough: one recovery, and none of those that follow from it.
+fn judge_how(files: &Files, node: &Node, score: &mut Score, is_thorough: bool) {
     match Recovery::start(config(), files, OnDamage::Refuse) {
         Ok(recovery) => {
-            let mut disk = Disk::of(files);
-            disk.perform_all(recovery.ops());
+            let ops = recovery.ops().to_vec();
             let (_, restored) = recovery.finish();
             if restored.entries == node.log && restored.hard_state == node.hard_state {
                 score.harmless += 1;
+                if !is_thorough {
+                    return;
+                }
+                let mut disk = Disk::of(files);
+                disk.perform_all(&ops);
                 let (_, again, report) = disk.restart();
                 assert_eq!(again.entries, node.log);
                 assert_eq!(report.hard_state_copies_damaged + report.copies_repaired, 0, "repaired for good");
@@ -45,12 +54,14 @@ fn judge(files: &Files, node: &Node, score: &mut Score) {
         }
         Err(error) => {
             score.refused += 1;
-            if matches!(error, RestoreError::Damaged { .. }) {
+            if is_thorough && matches!(error, RestoreError::Damaged { .. }) {
                 judge_abstaining(files, node, &error);
             }
         }
     }
-    let _ = read::dump(&read::view(files));
+    if is_thorough {
+        let _ = read::dump(&read::view(files));
+    }
 }
 
 /// Where abstaining is possible, it goes first, and the log is a former one, before and after any crash.
@@ -108,7 +119,7 @@ fn every_flipped_byte_is_repaired_or_refused() {
     for (ordinal, (name, at)) in places(&node.disk.cache).into_iter().enumerate() {
         let mut files = node.disk.cache.clone();
         files.get_mut(&name).expect("exists")[at] ^= [0x01, 0x80, 0xFF][ordinal % 3];
-        judge(&files, &node, &mut score);
+        judge_how(&files, &node, &mut score, ordinal % 16 == 0);
         assert_eq!(score.lost, 0, "{name} {at}");
     }
     assert!(score.harmless > 1000 && score.refused > 1000, "{score:?}");
