@@ -57,7 +57,7 @@ fn hard_state_is_durable_in_both_files_before_the_log_is_touched() {
         .map(|op| match op {
             DiskOp::Write { file, .. } => ("write", file.as_str()),
             DiskOp::Sync { file } => ("sync", file.as_str()),
-            other => panic!("{other:?}"),
+            DiskOp::Create { .. } | DiskOp::Remove { .. } | DiskOp::SyncDirectory => panic!("{op:?}"),
         })
         .collect();
     let segment = "segment-00000000000000000001";
