@@ -118,7 +118,7 @@ pub type View<'a> = BTreeMap<&'a str, &'a [u8]>;
 /// What to do about damage below the `synced_to` mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnDamage {
-    /// Return [`RestoreError::Damaged`].
+    /// Return [`RestoreError::Damaged`](crate::RestoreError::Damaged).
     Refuse,
     /// Write a durable abstaining hard state, then cut the log at the damage; peers repair it.
     Abstain,

@@ -89,7 +89,7 @@ impl HardStateRecord {
 
 /// What a slot is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Slot {
+pub(super) enum Slot {
     /// Never written.
     Zero,
     /// Written, and not what was written; or the file ends before it.

@@ -39,6 +39,26 @@ pub fn hard_state_of(a: Option<&[u8]>, b: Option<&[u8]>) -> Option<HardStateReco
     hard_state::newest(a, b)
 }
 
+/// The newest record, given one that was the newest earlier on the same files: looks at the slots after it only, for
+/// an oracle that looks often. Records are written one after the other, so none is skipped.
+#[must_use]
+pub fn hard_state_since(known: HardStateRecord, a: Option<&[u8]>, b: Option<&[u8]>) -> HardStateRecord {
+    let mut newest = known;
+    loop {
+        let next = newest.sequence.wrapping_add(1);
+        let found = [a, b].into_iter().flatten().find_map(|file| {
+            match hard_state::slot(file, next % hard_state::SLOTS) {
+                Slot::Valid(record) => (record.sequence == next).then_some(record),
+                Slot::Zero | Slot::Damaged | Slot::Unsupported => None,
+            }
+        });
+        match found {
+            Some(record) => newest = record,
+            None => return newest,
+        }
+    }
+}
+
 /// Follows one segment as it grows, each batch read once.
 #[derive(Clone, Debug)]
 pub struct SegmentReader {

@@ -6,7 +6,7 @@ use std::borrow::ToOwned;
 use std::collections::{BTreeMap, BTreeSet};
 use std::string::String;
 use std::vec::Vec;
-use std::{assert_eq, format, vec};
+use std::{assert_eq, vec};
 
 use bytes::Bytes;
 

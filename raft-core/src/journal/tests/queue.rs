@@ -57,7 +57,7 @@ fn hard_state_is_durable_in_both_files_before_the_log_is_touched() {
         .map(|op| match op {
             DiskOp::Write { file, .. } => ("write", file.as_str()),
             DiskOp::Sync { file } => ("sync", file.as_str()),
-            other => panic!("{other:?}"),
+            DiskOp::Create { .. } | DiskOp::Remove { .. } | DiskOp::SyncDirectory => panic!("{op:?}"),
         })
         .collect();
     let segment = "segment-00000000000000000001";
@@ -157,6 +157,7 @@ fn a_reader_follows_a_segment_as_it_grows() {
 #[test]
 fn the_newest_hard_state_is_found_around_the_ring_and_past_damage() {
     let mut node = Node::start(Disk::initialised());
+    let mut followed = None;
     for term in 1..200 {
         node.submit(Write { hard_state: Some(voted(term)), ..Write::default() });
         node.settle();
@@ -164,6 +165,9 @@ fn the_newest_hard_state_is_found_around_the_ring_and_past_damage() {
         let copy = |name| files.get(name).copied();
         let newest = read::hard_state_of(copy("hard-state-a"), copy("hard-state-b")).expect("some");
         assert_eq!(newest.hard_state, voted(term));
+        let known = followed.unwrap_or(newest);
+        followed = Some(read::hard_state_since(known, copy("hard-state-a"), copy("hard-state-b")));
+        assert_eq!(followed, Some(newest));
     }
     let mut file = node.disk.cache["hard-state-a"].clone();
     let newest = read::hard_state_of(Some(&file), None).expect("some");
