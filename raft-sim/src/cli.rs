@@ -84,7 +84,8 @@ pub(crate) fn parse_seeds(text: &str) -> Result<Seeds, String> {
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
-    let number: u64 = number.parse().map_err(|_| format!("`{text}` is not a duration like 90s, 10m or 8h"))?;
+    let number: u64 =
+        number.parse().map_err(|_| format!("`{text}` is not a duration like 90s, 10m or 8h"))?;
     let unit_seconds = match unit {
         "s" => 1,
         "m" => 60,
@@ -97,8 +98,9 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
 
 /// Opens a file for writing, or says why not.
 pub(crate) fn create(path: &PathBuf) -> Result<std::io::BufWriter<std::fs::File>, String> {
-    let file = std::fs::File::create(path)
-        .map_err(|error| format!("can't write {}: {error}; name a file in a folder that exists", path.display()))?;
+    let file = std::fs::File::create(path).map_err(|error| {
+        format!("can't write {}: {error}; name a file in a folder that exists", path.display())
+    })?;
     Ok(std::io::BufWriter::new(file))
 }
 

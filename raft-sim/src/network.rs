@@ -82,14 +82,7 @@ impl Network {
             for to in 0..nodes {
                 let stream = choices.stream("net", from as u64, to as u64);
                 let factor = choices.between(stream, 1, setup.asymmetry.max(1));
-                links.push(Link {
-                    stream,
-                    factor,
-                    sent: 0,
-                    arrived: 0,
-                    clogged_until: 0,
-                    severed: false,
-                });
+                links.push(Link { stream, factor, sent: 0, arrived: 0, clogged_until: 0, severed: false });
             }
         }
         Network { setup, nodes, links, packets: Vec::new(), free: Vec::new(), cuts: Vec::new(), healed: 0 }

@@ -237,11 +237,7 @@ impl fmt::Display for RunReport {
             self.settled_in % 100
         )?;
         writeln!(f, "operations: {ok} answered, {failed} without effect, {unknown} unknown")?;
-        writeln!(
-            f,
-            "fingerprint {:016x}, configuration {:016x}",
-            self.fingerprint, self.configuration_hash
-        )?;
+        writeln!(f, "fingerprint {:016x}, configuration {:016x}", self.fingerprint, self.configuration_hash)?;
         for (name, count) in self.counts.to_map().into_iter().filter(|(_, count)| *count > 0) {
             writeln!(f, "  {count:>9} {name}")?;
         }

@@ -44,8 +44,7 @@ impl Trace {
             ));
         }
         if self.options.json {
-            let mut object =
-                json!({ "v": SCHEMA, "i": event, "t": time, "kind": kind, "message": message });
+            let mut object = json!({ "v": SCHEMA, "i": event, "t": time, "kind": kind, "message": message });
             if let Some(node) = node {
                 object["node"] = json!(node + 1);
             }

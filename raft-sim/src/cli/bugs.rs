@@ -77,7 +77,8 @@ fn target_folder() -> PathBuf {
 }
 
 fn read_catalogue(folder: &Path, names: &[String]) -> Result<Vec<Bug>, String> {
-    let entries = fs::read_dir(folder).map_err(|error| format!("can't read {}: {error}", folder.display()))?;
+    let entries =
+        fs::read_dir(folder).map_err(|error| format!("can't read {}: {error}", folder.display()))?;
     let mut paths: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "patch"));
     paths.sort();
@@ -154,7 +155,10 @@ impl Nursery {
 
     fn plant(&self, bug: &Bug) -> Result<bool, String> {
         if let Some(reason) = &bug.impossible {
-            println!("{:<6} {:<58} {:<22} {:>6} {:>8}  impossible: {reason}", bug.name, bug.title, "-", "-", "-");
+            println!(
+                "{:<6} {:<58} {:<22} {:>6} {:>8}  impossible: {reason}",
+                bug.name, bug.title, "-", "-", "-"
+            );
             return Ok(true);
         }
         let result = self.apply(bug).and_then(|()| self.build(&bug.name)).and_then(|()| self.hunts());
@@ -178,7 +182,10 @@ impl Nursery {
             let path = self.tree().join(name);
             let text = fs::read_to_string(&path).map_err(|error| format!("{}: {name}: {error}", bug.name))?;
             let patched = diffy::apply(&text, &patch).map_err(|error| {
-                format!("{}: {name} has changed and the patch no longer fits ({error}); make it anew", bug.name)
+                format!(
+                    "{}: {name} has changed and the patch no longer fits ({error}); make it anew",
+                    bug.name
+                )
             })?;
             fs::write(&path, patched).map_err(|error| format!("can't write {}: {error}", path.display()))?;
         }
@@ -210,7 +217,10 @@ impl Nursery {
             .output()
             .map_err(|error| format!("can't run the planted simulator: {error}"))?;
         let text = fs::read_to_string(&json).map_err(|error| {
-            format!("the planted simulator left no results ({error}): {}", String::from_utf8_lossy(&output.stderr))
+            format!(
+                "the planted simulator left no results ({error}): {}",
+                String::from_utf8_lossy(&output.stderr)
+            )
         })?;
         let seconds = started.elapsed().as_secs();
         let mut catch = Catch { seeds: 0, oracle: None, panics: 0, seconds };
@@ -241,7 +251,8 @@ fn report(bug: &Bug, mut catches: Vec<Catch>) -> bool {
         (true, false) => format!("caught, but {} was expected", bug.expected.join(" or ")),
         (false, _) => "NOT CAUGHT".to_owned(),
     };
-    let panics = if panics > 0 { format!(" ({panics} panics of the core, not counted)") } else { String::new() };
+    let panics =
+        if panics > 0 { format!(" ({panics} panics of the core, not counted)") } else { String::new() };
     println!(
         "{:<6} {:<58} {by:<22} {:>6} {:>8}  {verdict}{panics}",
         bug.name, bug.title, median.seeds, median.seconds
@@ -251,7 +262,8 @@ fn report(bug: &Bug, mut catches: Vec<Catch>) -> bool {
 
 /// Copies a file or a folder, leaving alone what is equal already, so that the build sees only what changed.
 fn copy_changed(from: &Path, to: &Path) -> Result<(), String> {
-    let failed = |error: std::io::Error| format!("can't copy {} to {}: {error}", from.display(), to.display());
+    let failed =
+        |error: std::io::Error| format!("can't copy {} to {}: {error}", from.display(), to.display());
     if from.is_dir() {
         fs::create_dir_all(to).map_err(failed)?;
         for entry in fs::read_dir(from).map_err(failed)? {

@@ -44,7 +44,8 @@ pub(crate) fn main(arguments: &RunArguments) -> Result<u8, String> {
     for report in &hunt.reports {
         totals.add(report);
         if let Some(file) = &mut json {
-            writeln!(file, "{}", report.to_json()).map_err(|error| format!("can't write the JSON file: {error}"))?;
+            writeln!(file, "{}", report.to_json())
+                .map_err(|error| format!("can't write the JSON file: {error}"))?;
         }
     }
     if let Some(file) = &mut json {
@@ -83,7 +84,8 @@ fn hunt(arguments: &RunArguments) -> Hunt {
         lowest_caught: AtomicU64::new(u64::MAX),
         reports: Mutex::new(Vec::new()),
     };
-    #[allow(clippy::disallowed_methods)] // Each run is one thread; runs share nothing but the counter of seeds.
+    #[allow(clippy::disallowed_methods)]
+    // Each run is one thread; runs share nothing but the counter of seeds.
     std::thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| work(&shared, seeds, deadline, arguments.until_caught, &bar));
@@ -133,10 +135,9 @@ fn work(shared: &Shared, seeds: Seeds, deadline: Option<WallClock>, until_caught
 fn progress_bar(seeds: Seeds, time: Option<Duration>) -> ProgressBar {
     let (bar, template) = match time {
         Some(_) => (ProgressBar::new_spinner(), "{spinner} {elapsed_precise} {pos} seeds ({per_sec})"),
-        None => (
-            ProgressBar::new(seeds.end - seeds.start),
-            "{bar:40} {pos}/{len} seeds ({per_sec}, {eta} left)",
-        ),
+        None => {
+            (ProgressBar::new(seeds.end - seeds.start), "{bar:40} {pos}/{len} seeds ({per_sec}, {eta} left)")
+        }
     };
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     bar.with_style(style)

@@ -108,8 +108,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             }
             (Ask::Command(_) | Ask::Query(_), _) => None,
         };
-        let asking =
-            Asking { ask, operation, request, attempts: 0, maybe: false, resting: false, closing };
+        let asking = Asking { ask, operation, request, attempts: 0, maybe: false, resting: false, closing };
         self.attempt(client, Box::new(asking));
     }
 
@@ -249,7 +248,8 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
                 self.give_up(client, &asking);
             }
             Outcome::Opened(_) => {
-                let what = format!("a session was opened for client {client}, which asked for something else");
+                let what =
+                    format!("a session was opened for client {client}, which asked for something else");
                 self.violation.get_or_insert(what);
             }
         }

@@ -59,7 +59,8 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     /// An oracle spoke.
     pub(crate) fn heal(&mut self) -> Result<(), Failure> {
         let core = self.draw_core();
-        let entries = self.nodes.iter().filter_map(|node| Some(node.running()?.replica.status().last.index.0));
+        let entries =
+            self.nodes.iter().filter_map(|node| Some(node.running()?.replica.status().last.index.0));
         let entries = entries.max().unwrap_or(0).max(self.oracles.committed().0);
         let timeout = self.setup.settings.election_timeout;
         let deadline = self.now + timeout * TIMEOUTS_MAX + entries * timeout;
