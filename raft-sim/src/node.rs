@@ -10,7 +10,6 @@ use raft_core::wire::{Decoder, Encoder};
 use crate::choices::Stream;
 use crate::disk::VirtualDisk;
 use crate::machine::{Machine, Observed};
-use crate::oracle::Platter;
 
 /// One node.
 #[derive(Clone, Debug)]
@@ -134,16 +133,6 @@ impl Clock {
 
     pub(crate) fn jump(&mut self, by: u64) {
         self.offset += by;
-    }
-}
-
-impl Platter for VirtualDisk {
-    fn files(&self) -> Vec<String> {
-        self.durable_names().map(str::to_owned).collect()
-    }
-
-    fn bytes(&self, file: &str) -> Option<&[u8]> {
-        self.durable(file)
     }
 }
 
