@@ -13,10 +13,17 @@ use crate::workload::{Answer, AnswerOf, Ask, AskOf, At, Draw, OperationHandle, W
 /// What the checker may spend on one history. A key of a run has a few hundred operations.
 const BUDGET: Budget = Budget { configurations: 4_000_000 };
 
+/// A key with so many operations of unknown outcome is left alone from then on, and a new one takes its place: what
+/// the checker must try grows exponentially with them, and two are enough to find what they can hide.
+const UNKNOWN_MAX: u32 = 2;
+
 /// The clients of the key-value store.
 #[derive(Clone, Debug)]
 pub struct KvWorkload {
-    keys: u32,
+    /// The keys in use. Invariant: each is below `seen.len()`.
+    keys: Vec<u32>,
+    /// By key, operations of unknown outcome.
+    unknown: Vec<u32>,
     weights: [u32; 5],
     history: KvHistory,
     operations: Vec<OperationId>,
@@ -32,7 +39,8 @@ impl KvWorkload {
     #[must_use]
     pub fn new(load: &LoadSetup) -> KvWorkload {
         KvWorkload {
-            keys: load.keys.max(1),
+            keys: (0..load.keys.max(1)).collect(),
+            unknown: vec![0; load.keys.max(1) as usize],
             weights: load.weights,
             history: KvHistory::new(),
             operations: Vec::new(),
@@ -52,6 +60,20 @@ impl KvWorkload {
     fn fresh(&mut self) -> i64 {
         self.values += 1_000_000;
         self.values
+    }
+
+    /// One more operation on this key may or may not have happened.
+    fn count_unknown(&mut self, key: usize) {
+        let Some(count) = self.unknown.get_mut(key) else { return };
+        *count += 1;
+        let fresh = self.seen.len();
+        if *count == UNKNOWN_MAX
+            && let Some(slot) = self.keys.iter_mut().find(|slot| **slot as usize == key)
+        {
+            *slot = fresh as u32;
+            self.seen.push(None);
+            self.unknown.push(0);
+        }
     }
 
     fn note<T>(&mut self, result: Result<T, HistoryError>) {
@@ -104,7 +126,7 @@ fn told(action: &Action, answer: &AnswerOf<Kv>) -> (Told, Versioned) {
 
 impl Workload<Kv> for KvWorkload {
     fn ask(&mut self, draw: &mut Draw<'_>, _client: u32) -> AskOf<Kv> {
-        let number = draw.below(self.keys.into()) as u32;
+        let number = self.keys[draw.below(self.keys.len() as u64) as usize];
         let key = Key(number);
         let total: u64 = self.weights.iter().map(|weight| u64::from(*weight)).sum();
         let mut left = draw.below(total.max(1));
@@ -128,9 +150,10 @@ impl Workload<Kv> for KvWorkload {
     }
 
     fn closing(&mut self, _draw: &mut Draw<'_>, client: u32, clients: u32, step: u32) -> Option<AskOf<Kv>> {
-        let mine = (client..self.keys).step_by(clients as usize);
+        let mine = (client..self.seen.len() as u32).step_by(clients as usize);
+        let first = self.keys[client as usize % self.keys.len()];
         match step {
-            0 => Some(Ask::Command(Command::Put { key: Key(client % self.keys), value: self.fresh() })),
+            0 => Some(Ask::Command(Command::Put { key: Key(first), value: self.fresh() })),
             _ => mine.map(Key).nth(step as usize - 1).map(|key| Ask::Query(Query::Get { key })),
         }
     }
@@ -170,6 +193,8 @@ impl Workload<Kv> for KvWorkload {
 
     fn unknown(&mut self, operation: OperationHandle) {
         if let Some(id) = self.operations.get(operation as usize).copied() {
+            let key = self.history.records()[id.index()].operation.key.parse::<usize>();
+            self.count_unknown(key.unwrap_or(usize::MAX));
             let result = self.history.unknown(id);
             self.note(result);
         }
