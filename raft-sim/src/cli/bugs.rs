@@ -133,6 +133,8 @@ impl Nursery {
     }
 
     fn copy_sources(&self) -> Result<(), String> {
+        let tree = self.tree();
+        fs::create_dir_all(&tree).map_err(|error| format!("can't make {}: {error}", tree.display()))?;
         for source in SOURCES {
             copy_changed(&self.root.join(source), &self.tree().join(source))?;
         }
