@@ -13,39 +13,46 @@ use crate::workload::{Answer, AnswerOf, Ask, AskOf, At, Draw, OperationHandle, W
 /// What the checker may spend on one history. A key of a run has a few hundred operations.
 const BUDGET: Budget = Budget { configurations: 4_000_000 };
 
-/// A key with so many operations of unknown outcome is left alone from then on, and a new one takes its place: what
-/// the checker must try grows exponentially with them, and two are enough to find what they can hide.
-const UNKNOWN_MAX: u32 = 2;
+/// A hot key is left for a new one after so many mutations of unknown outcome that leave no unique value. Each of them
+/// doubles what the checker may have to search; with few of them on each key, no history is undecided.
+const AMBIGUOUS_MAX: u32 = 2;
 
 /// The clients of the key-value store.
 #[derive(Clone, Debug)]
 pub struct KvWorkload {
-    /// The keys in use. Invariant: each is below `seen.len()`.
-    keys: Vec<u32>,
-    /// By key, operations of unknown outcome.
-    unknown: Vec<u32>,
+    /// The hot keys at present.
+    hot: Vec<Hot>,
+    /// Keys used so far.
+    keys: u32,
     weights: [u32; 5],
     history: KvHistory,
     operations: Vec<OperationId>,
     /// The last value written, to make the next one unique.
     values: i64,
-    /// By key, a value that somebody saw or wrote: what a compare-and-set may expect.
-    seen: Vec<Option<i64>>,
     error: Option<HistoryError>,
+}
+
+/// A key that clients contend for.
+#[derive(Clone, Copy, Debug)]
+struct Hot {
+    key: Key,
+    /// A value that somebody saw or wrote: what a compare-and-set may expect.
+    seen: Option<i64>,
+    ambiguous: u32,
 }
 
 impl KvWorkload {
     /// Clients with this load.
     #[must_use]
     pub fn new(load: &LoadSetup) -> KvWorkload {
+        let keys = load.keys.max(1);
         KvWorkload {
-            keys: (0..load.keys.max(1)).collect(),
-            unknown: vec![0; load.keys.max(1) as usize],
+            hot: (0..keys).map(Hot::new).collect(),
+            keys,
             weights: load.weights,
             history: KvHistory::new(),
             operations: Vec::new(),
             values: 0,
-            seen: vec![None; load.keys.max(1) as usize],
             error: None,
         }
     }
@@ -62,17 +69,26 @@ impl KvWorkload {
         self.values
     }
 
-    /// One more operation on this key may or may not have happened.
-    fn count_unknown(&mut self, key: usize) {
-        let Some(count) = self.unknown.get_mut(key) else { return };
-        *count += 1;
-        let fresh = self.seen.len();
-        if *count == UNKNOWN_MAX
-            && let Some(slot) = self.keys.iter_mut().find(|slot| **slot as usize == key)
-        {
-            *slot = fresh as u32;
-            self.seen.push(None);
-            self.unknown.push(0);
+    fn hot(&mut self, key: &str) -> Option<&mut Hot> {
+        let key = key.parse().ok()?;
+        self.hot.iter_mut().find(|hot| hot.key == Key(key))
+    }
+
+    /// A mutation's outcome is unknown: a key with too many of them is left.
+    fn tire(&mut self, id: OperationId) {
+        let Operation { key, action } = self.history.records()[id.index()].operation.clone();
+        let cost = match action {
+            Action::Increment(_) => AMBIGUOUS_MAX,
+            Action::Delete => 1,
+            // Their values are unique: a reader tells whether they happened.
+            Action::Put(_) | Action::CompareAndSet { .. } | Action::Get | Action::Append(_) => 0,
+        };
+        let next = self.keys;
+        let Some(hot) = self.hot(&key) else { return };
+        hot.ambiguous += cost;
+        if hot.ambiguous >= AMBIGUOUS_MAX {
+            *hot = Hot::new(next);
+            self.keys += 1;
         }
     }
 
@@ -80,6 +96,12 @@ impl KvWorkload {
         if let Err(error) = result {
             self.error.get_or_insert(error);
         }
+    }
+}
+
+impl Hot {
+    fn new(key: u32) -> Hot {
+        Hot { key: Key(key), seen: None, ambiguous: 0 }
     }
 }
 
@@ -126,8 +148,7 @@ fn told(action: &Action, answer: &AnswerOf<Kv>) -> (Told, Versioned) {
 
 impl Workload<Kv> for KvWorkload {
     fn ask(&mut self, draw: &mut Draw<'_>, _client: u32) -> AskOf<Kv> {
-        let number = self.keys[draw.below(self.keys.len() as u64) as usize];
-        let key = Key(number);
+        let Hot { key, seen, .. } = self.hot[draw.below(self.hot.len() as u64) as usize];
         let total: u64 = self.weights.iter().map(|weight| u64::from(*weight)).sum();
         let mut left = draw.below(total.max(1));
         let kind = self.weights.iter().position(|weight| {
@@ -141,7 +162,7 @@ impl Workload<Kv> for KvWorkload {
             Some(0) => Ask::Command(Command::Put { key, value: self.fresh() }),
             Some(1) => Ask::Command(Command::Delete { key }),
             Some(2) => {
-                let expected = if guess == 0 { None } else { self.seen[number as usize] };
+                let expected = if guess == 0 { None } else { seen };
                 Ask::Command(Command::CompareAndSet { key, expected, new: self.fresh() })
             }
             Some(3) => Ask::Command(Command::Increment { key, by: 1 + guess as i64 }),
@@ -150,10 +171,10 @@ impl Workload<Kv> for KvWorkload {
     }
 
     fn closing(&mut self, _draw: &mut Draw<'_>, client: u32, clients: u32, step: u32) -> Option<AskOf<Kv>> {
-        let mine = (client..self.seen.len() as u32).step_by(clients as usize);
-        let first = self.keys[client as usize % self.keys.len()];
+        let mine = (client..self.keys).step_by(clients as usize);
+        let written = self.hot[client as usize % self.hot.len()].key;
         match step {
-            0 => Some(Ask::Command(Command::Put { key: Key(first), value: self.fresh() })),
+            0 => Some(Ask::Command(Command::Put { key: written, value: self.fresh() })),
             _ => mine.map(Key).nth(step as usize - 1).map(|key| Ask::Query(Query::Get { key })),
         }
     }
@@ -176,9 +197,9 @@ impl Workload<Kv> for KvWorkload {
         let Some(id) = self.operations.get(operation as usize).copied() else { return };
         let record = &self.history.records()[id.index()];
         let (told, held) = told(&record.operation.action, answer);
-        let key = record.operation.key.parse::<usize>();
-        if let Some(seen) = key.ok().and_then(|key| self.seen.get_mut(key)) {
-            *seen = held.value;
+        let key = record.operation.key.clone();
+        if let Some(hot) = self.hot(&key) {
+            hot.seen = held.value;
         }
         let result = self.history.ok(id, told, Stamp { time: at.time, sequence: at.sequence });
         self.note(result);
@@ -193,10 +214,9 @@ impl Workload<Kv> for KvWorkload {
 
     fn unknown(&mut self, operation: OperationHandle) {
         if let Some(id) = self.operations.get(operation as usize).copied() {
-            let key = self.history.records()[id.index()].operation.key.parse::<usize>();
-            self.count_unknown(key.unwrap_or(usize::MAX));
             let result = self.history.unknown(id);
             self.note(result);
+            self.tire(id);
         }
     }
 
