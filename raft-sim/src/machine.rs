@@ -2,8 +2,10 @@
 
 use std::fmt::Debug;
 
+use bytes::Bytes;
 use raft_core::Index;
 use raft_core::replica::StateMachine;
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// A state machine that can be simulated: it can be cloned, and what clients see of it can be printed.
@@ -27,6 +29,14 @@ pub(crate) struct Applied {
     pub(crate) state: Option<u64>,
 }
 
+/// A command as it goes through the log: longer than it need be, so that batches span sectors, messages span
+/// datagrams, and bounds in bytes are met.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Padded<C> {
+    pub(crate) command: C,
+    pub(crate) padding: Bytes,
+}
+
 /// Wraps a state machine and records its calls.
 #[derive(Clone, Debug)]
 pub(crate) struct Observed<S> {
@@ -47,21 +57,17 @@ impl<S> Observed<S> {
     pub(crate) fn has_applied(&self) -> bool {
         !self.applied.is_empty()
     }
-
-    pub(crate) fn inner(&self) -> &S {
-        &self.inner
-    }
 }
 
 impl<S: StateMachine> StateMachine for Observed<S> {
-    type Command = S::Command;
+    type Command = Padded<S::Command>;
     type Response = S::Response;
     type Query = S::Query;
     type Answer = S::Answer;
 
-    fn apply(&mut self, index: Index, command: S::Command) -> S::Response {
-        let bytes = postcard::to_extend(&command, Vec::with_capacity(64)).unwrap_or_default();
-        let response = self.inner.apply(index, command);
+    fn apply(&mut self, index: Index, padded: Padded<S::Command>) -> S::Response {
+        let bytes = postcard::to_extend(&padded, Vec::with_capacity(64)).unwrap_or_default();
+        let response = self.inner.apply(index, padded.command);
         let state = self.inner.digest();
         self.applied.push(Applied { index, command: xxh3_64(&bytes), state });
         response

@@ -165,6 +165,8 @@ pub struct LoadSetup {
     pub weights: [u32; 5],
     /// A request or an answer takes up to this.
     pub latency: u64,
+    /// Commands are longer than they need be by up to so many bytes.
+    pub padding: u64,
 }
 
 /// What a seed means.
@@ -322,6 +324,7 @@ fn draw_load(d: &mut Draw<'_>, timeout: u64) -> LoadSetup {
         sessionless_ppm: d.between(100_000, 600_000) as u32,
         weights,
         latency: d.log(10, timeout / 40),
+        padding: if d.below(3) == 0 { 0 } else { d.log(16, 2_048) },
     }
 }
 

@@ -9,14 +9,16 @@
 //!
 //! Giving up is "failed" if no attempt can have had an effect, else "unknown", and then the client's name changes.
 
+use bytes::Bytes;
 use raft_core::Refused;
 use raft_core::replica::{Outcome, SessionRequest, Ticket};
 
 use super::{Event, OutcomeOf, World};
+use crate::choices::Stream;
 use crate::client::{Asking, Doing};
 use crate::counts::Effect;
 use crate::failure::Failure;
-use crate::machine::Machine;
+use crate::machine::{Machine, Padded};
 use crate::workload::{Answer, Ask, AskOf, At, Draw, Workload};
 
 /// A client's request on its way.
@@ -26,6 +28,8 @@ pub(crate) struct Request<S: Machine> {
     token: u32,
     node: usize,
     body: Body<S>,
+    /// Of a command: what makes it longer.
+    padding: Bytes,
 }
 
 #[derive(Clone, Debug)]
@@ -139,11 +143,18 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         };
         let token = self.clients[client].next_token();
         self.clients[client].node = node;
-        let id = self.requests.insert(Request { client: client as u32, token, node, body });
+        let padding = self.padding(stream);
+        let id = self.requests.insert(Request { client: client as u32, token, node, body, padding });
         let latency = 1 + self.choices.below(stream, self.setup.load.latency + 1);
         self.plan(self.now + latency, Event::Request { id });
         let timeout = self.now + self.setup.load.timeout;
         self.plan(timeout, Event::Client { client: client as u32, token });
+    }
+
+    /// Half of the requests are as short as can be, the others up to what the run allows.
+    fn padding(&mut self, stream: Stream) -> Bytes {
+        let length = self.choices.below(stream, 2 * self.setup.load.padding + 1);
+        Bytes::from(vec![0xa5; length.saturating_sub(self.setup.load.padding) as usize])
     }
 
     pub(super) fn request_arrives(&mut self, id: u32, event: Event) -> Result<(), Failure> {
@@ -166,7 +177,9 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         let replica = &mut running.replica;
         let ticket = match request.body {
             Body::Open => replica.open_session(now),
-            Body::Ask(Ask::Command(command), session) => replica.propose(now, session, command),
+            Body::Ask(Ask::Command(command), session) => {
+                replica.propose(now, session, Padded { command, padding: request.padding })
+            }
             Body::Ask(Ask::Query(query), _) => replica.query(now, query),
         };
         running.tickets.insert(ticket, (request.client, request.token));
