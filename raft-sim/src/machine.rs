@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use raft_core::Index;
 use raft_core::replica::StateMachine;
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// A state machine that can be simulated: it can be cloned, and what clients see of it can be printed.
@@ -27,6 +28,14 @@ pub(crate) struct Applied {
     pub(crate) state: Option<u64>,
 }
 
+/// A command with some zeros behind it: so that batches and messages are of all sizes, whatever the commands are, and
+/// whole sectors of a journal hold nothing but zeros.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Padded<C> {
+    pub(crate) command: C,
+    pub(crate) padding: Vec<u8>,
+}
+
 /// Wraps a state machine and records its calls.
 #[derive(Clone, Debug)]
 pub(crate) struct Observed<S> {
@@ -47,21 +56,17 @@ impl<S> Observed<S> {
     pub(crate) fn has_applied(&self) -> bool {
         !self.applied.is_empty()
     }
-
-    pub(crate) fn inner(&self) -> &S {
-        &self.inner
-    }
 }
 
 impl<S: StateMachine> StateMachine for Observed<S> {
-    type Command = S::Command;
+    type Command = Padded<S::Command>;
     type Response = S::Response;
     type Query = S::Query;
     type Answer = S::Answer;
 
-    fn apply(&mut self, index: Index, command: S::Command) -> S::Response {
-        let bytes = postcard::to_extend(&command, Vec::with_capacity(64)).unwrap_or_default();
-        let response = self.inner.apply(index, command);
+    fn apply(&mut self, index: Index, command: Padded<S::Command>) -> S::Response {
+        let bytes = postcard::to_extend(&command.command, Vec::with_capacity(64)).unwrap_or_default();
+        let response = self.inner.apply(index, command.command);
         let state = self.inner.digest();
         self.applied.push(Applied { index, command: xxh3_64(&bytes), state });
         response

@@ -11,11 +11,11 @@ use crate::swarm::LoadSetup;
 use crate::workload::{Answer, AnswerOf, Ask, AskOf, At, Draw, OperationHandle, Witnessed, Workload};
 
 /// What the checker may spend on one history. A key of a run has a few hundred operations.
-const BUDGET: Budget = Budget { configurations: 4_000_000 };
+const BUDGET: Budget = Budget { configurations: 2_000_000 };
 
-/// A hot key is left for a new one after so many mutations of unknown outcome that leave no unique value. Each of them
-/// doubles what the checker may have to search; with few of them on each key, no history is undecided.
-const AMBIGUOUS_MAX: u32 = 2;
+/// A hot key is left for a new one after so many points for mutations of unknown outcome. Each of them may double what
+/// the checker has to search, those that leave no unique value above all; with few on each key, histories are decided.
+const AMBIGUOUS_MAX: u32 = 8;
 
 /// The clients of the key-value store.
 #[derive(Clone, Debug)]
@@ -79,9 +79,9 @@ impl KvWorkload {
         let Operation { key, action } = self.history.records()[id.index()].operation.clone();
         let cost = match action {
             Action::Increment(_) => AMBIGUOUS_MAX,
-            Action::Delete => 1,
+            Action::Delete => 3,
             // Their values are unique: a reader tells whether they happened.
-            Action::Put(_) | Action::CompareAndSet { .. } | Action::Get | Action::Append(_) => 0,
+            Action::Put(_) | Action::CompareAndSet { .. } | Action::Get | Action::Append(_) => 1,
         };
         let next = self.keys;
         let Some(hot) = self.hot(&key) else { return };

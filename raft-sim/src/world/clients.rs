@@ -16,7 +16,7 @@ use super::{Event, OutcomeOf, World};
 use crate::client::{Asking, Doing};
 use crate::counts::Effect;
 use crate::failure::Failure;
-use crate::machine::Machine;
+use crate::machine::{Machine, Padded};
 use crate::workload::{Answer, Ask, AskOf, At, Draw, Workload};
 
 /// A client's request on its way.
@@ -31,7 +31,8 @@ pub(crate) struct Request<S: Machine> {
 #[derive(Clone, Debug)]
 enum Body<S: Machine> {
     Open,
-    Ask(AskOf<S>, Option<SessionRequest>),
+    /// With the bytes of padding of a command.
+    Ask(AskOf<S>, Option<SessionRequest>, usize),
 }
 
 /// A node's answer on its way.
@@ -108,7 +109,11 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             }
             (Ask::Command(_) | Ask::Query(_), _) => None,
         };
-        let asking = Asking { ask, operation, request, attempts: 0, maybe: false, resting: false, closing };
+        let (stream, most) = (one.stream, self.setup.load.padding_max);
+        let padded = most > 0 && self.choices.below(stream, 2) == 1;
+        let padding = if padded { self.choices.below(stream, most + 1) as usize } else { 0 };
+        let asking =
+            Asking { ask, padding, operation, request, attempts: 0, maybe: false, resting: false, closing };
         self.attempt(client, Box::new(asking));
     }
 
@@ -117,7 +122,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         if asking.attempts > 1 {
             self.counts.add(Effect::OpsRetried);
         }
-        let body = Body::Ask(asking.ask.clone(), asking.request);
+        let body = Body::Ask(asking.ask.clone(), asking.request, asking.padding);
         self.clients[client].doing = Doing::Asking(asking);
         self.ask_node(client, body);
     }
@@ -166,8 +171,11 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         let replica = &mut running.replica;
         let ticket = match request.body {
             Body::Open => replica.open_session(now),
-            Body::Ask(Ask::Command(command), session) => replica.propose(now, session, command),
-            Body::Ask(Ask::Query(query), _) => replica.query(now, query),
+            Body::Ask(Ask::Command(command), session, padding) => {
+                let command = Padded { command, padding: vec![0; padding] };
+                replica.propose(now, session, command)
+            }
+            Body::Ask(Ask::Query(query), ..) => replica.query(now, query),
         };
         running.tickets.insert(ticket, (request.client, request.token));
         self.drain(node)

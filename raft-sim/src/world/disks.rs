@@ -163,6 +163,14 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         let crash = &self.setup.crash;
         let recovering = matches!(self.nodes[node].process, Process::Recovering(_));
         let ppm = if recovering { crash.recovery_ppm } else { crash.disk_ppm };
+        // The middle of a write is the hottest window.
+        let hot = self.nodes[node].job.as_ref().is_some_and(|job| match job.ops.get(job.next) {
+            Some(DiskOp::Write { bytes, .. }) => bytes.len() > SECTOR,
+            Some(DiskOp::Create { .. } | DiskOp::Sync { .. } | DiskOp::Remove { .. })
+            | Some(DiskOp::SyncDirectory)
+            | None => false,
+        });
+        let ppm = if hot { ppm.saturating_mul(crash.hot) } else { ppm };
         if self.is_closing() || !self.choices.chance(self.nodes[node].crash_stream, ppm) {
             return Ok(false);
         }
