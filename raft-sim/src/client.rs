@@ -43,8 +43,6 @@ pub(crate) enum Doing<S: Machine> {
 #[derive(Clone, Debug)]
 pub(crate) struct Asking<S: Machine> {
     pub(crate) ask: AskOf<S>,
-    /// Bytes of padding, the same in every attempt.
-    pub(crate) padding: usize,
     pub(crate) operation: OperationHandle,
     pub(crate) request: Option<SessionRequest>,
     pub(crate) attempts: u32,

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use bytes::Bytes;
 use raft_core::Index;
 use raft_core::replica::StateMachine;
 use serde::{Deserialize, Serialize};
@@ -28,12 +29,12 @@ pub(crate) struct Applied {
     pub(crate) state: Option<u64>,
 }
 
-/// A command with some zeros behind it: so that batches and messages are of all sizes, whatever the commands are, and
-/// whole sectors of a journal hold nothing but zeros.
+/// A command as it goes through the log: longer than it need be, so that batches span sectors, messages span
+/// datagrams, and bounds in bytes are met.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Padded<C> {
     pub(crate) command: C,
-    pub(crate) padding: Vec<u8>,
+    pub(crate) padding: Bytes,
 }
 
 /// Wraps a state machine and records its calls.
@@ -64,9 +65,9 @@ impl<S: StateMachine> StateMachine for Observed<S> {
     type Query = S::Query;
     type Answer = S::Answer;
 
-    fn apply(&mut self, index: Index, command: Padded<S::Command>) -> S::Response {
-        let bytes = postcard::to_extend(&command.command, Vec::with_capacity(64)).unwrap_or_default();
-        let response = self.inner.apply(index, command.command);
+    fn apply(&mut self, index: Index, padded: Padded<S::Command>) -> S::Response {
+        let bytes = postcard::to_extend(&padded, Vec::with_capacity(64)).unwrap_or_default();
+        let response = self.inner.apply(index, padded.command);
         let state = self.inner.digest();
         self.applied.push(Applied { index, command: xxh3_64(&bytes), state });
         response

@@ -165,12 +165,9 @@ pub struct LoadSetup {
     pub weights: [u32; 5],
     /// A request or an answer takes up to this.
     pub latency: u64,
-    /// Bytes of padding of a command, up to this; half of the commands have none.
-    pub padding_max: u64,
+    /// Commands are longer than they need be by up to so many bytes.
+    pub padding: u64,
 }
-
-/// What the encoding of a command needs besides its padding.
-const COMMAND_BYTES_OTHER: u64 = 128;
 
 /// What a seed means.
 #[must_use]
@@ -194,7 +191,7 @@ pub fn draw(seed: u64, choices: &mut Choices) -> Setup {
         network: draw_network(&mut d, mode, timeout),
         disk: DiskSetup { write_latency: d.between(1, 50), sync_latency: d.log(10, timeout / 40) },
         crash: draw_crashes(&mut d, mode, timeout),
-        load: draw_load(&mut d, &settings),
+        load: draw_load(&mut d, timeout),
         clock_ppm: draw_clocks(&mut d, mode, voters),
         settings,
         faults: Vec::new(),
@@ -308,8 +305,7 @@ fn draw_crashes(d: &mut Draw<'_>, mode: Mode, timeout: u64) -> CrashSetup {
     }
 }
 
-fn draw_load(d: &mut Draw<'_>, settings: &Settings) -> LoadSetup {
-    let timeout = settings.election_timeout;
+fn draw_load(d: &mut Draw<'_>, timeout: u64) -> LoadSetup {
     let mut weights = [0; 5];
     for weight in &mut weights {
         *weight = if d.below(4) == 0 { 0 } else { d.between(1, 100) as u32 };
@@ -328,13 +324,7 @@ fn draw_load(d: &mut Draw<'_>, settings: &Settings) -> LoadSetup {
         sessionless_ppm: d.between(100_000, 600_000) as u32,
         weights,
         latency: d.log(10, timeout / 40),
-        // A message in a hundred pieces would hardly ever arrive whole.
-        padding_max: if d.below(3) == 0 {
-            0
-        } else {
-            let most = settings.command_bytes_max - COMMAND_BYTES_OTHER;
-            d.log(16, 8_192).min(most).min(settings.datagram_bytes_max * 16)
-        },
+        padding: if d.below(3) == 0 { 0 } else { d.log(16, 2_048) },
     }
 }
 

@@ -13,9 +13,9 @@ use crate::workload::{Answer, AnswerOf, Ask, AskOf, At, Draw, OperationHandle, W
 /// What the checker may spend on one history. A key of a run has a few hundred operations.
 const BUDGET: Budget = Budget { configurations: 2_000_000 };
 
-/// A hot key is left for a new one after so many points for mutations of unknown outcome. Each of them may double what
-/// the checker has to search, those that leave no unique value above all; with few on each key, histories are decided.
-const AMBIGUOUS_MAX: u32 = 8;
+/// A hot key is left for a new one after so much of its history is unknown. Each mutation that may or may not have
+/// happened doubles what the checker may have to search; with few of them on each key, no history is undecided.
+const AMBIGUOUS_MAX: u32 = 4;
 
 /// The clients of the key-value store.
 #[derive(Clone, Debug)]
@@ -79,9 +79,10 @@ impl KvWorkload {
         let Operation { key, action } = self.history.records()[id.index()].operation.clone();
         let cost = match action {
             Action::Increment(_) => AMBIGUOUS_MAX,
-            Action::Delete => 3,
+            Action::Delete => 2,
             // Their values are unique: a reader tells whether they happened.
-            Action::Put(_) | Action::CompareAndSet { .. } | Action::Get | Action::Append(_) => 1,
+            Action::Put(_) | Action::CompareAndSet { .. } | Action::Append(_) => 1,
+            Action::Get => 0,
         };
         let next = self.keys;
         let Some(hot) = self.hot(&key) else { return };

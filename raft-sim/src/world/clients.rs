@@ -9,10 +9,12 @@
 //!
 //! Giving up is "failed" if no attempt can have had an effect, else "unknown", and then the client's name changes.
 
+use bytes::Bytes;
 use raft_core::Refused;
 use raft_core::replica::{Outcome, SessionRequest, Ticket};
 
 use super::{Event, OutcomeOf, World};
+use crate::choices::Stream;
 use crate::client::{Asking, Doing};
 use crate::counts::Effect;
 use crate::failure::Failure;
@@ -26,13 +28,14 @@ pub(crate) struct Request<S: Machine> {
     token: u32,
     node: usize,
     body: Body<S>,
+    /// Of a command: what makes it longer.
+    padding: Bytes,
 }
 
 #[derive(Clone, Debug)]
 enum Body<S: Machine> {
     Open,
-    /// With the bytes of padding of a command.
-    Ask(AskOf<S>, Option<SessionRequest>, usize),
+    Ask(AskOf<S>, Option<SessionRequest>),
 }
 
 /// A node's answer on its way.
@@ -109,11 +112,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             }
             (Ask::Command(_) | Ask::Query(_), _) => None,
         };
-        let (stream, most) = (one.stream, self.setup.load.padding_max);
-        let padded = most > 0 && self.choices.below(stream, 2) == 1;
-        let padding = if padded { self.choices.below(stream, most + 1) as usize } else { 0 };
-        let asking =
-            Asking { ask, padding, operation, request, attempts: 0, maybe: false, resting: false, closing };
+        let asking = Asking { ask, operation, request, attempts: 0, maybe: false, resting: false, closing };
         self.attempt(client, Box::new(asking));
     }
 
@@ -122,7 +121,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         if asking.attempts > 1 {
             self.counts.add(Effect::OpsRetried);
         }
-        let body = Body::Ask(asking.ask.clone(), asking.request, asking.padding);
+        let body = Body::Ask(asking.ask.clone(), asking.request);
         self.clients[client].doing = Doing::Asking(asking);
         self.ask_node(client, body);
     }
@@ -144,11 +143,20 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         };
         let token = self.clients[client].next_token();
         self.clients[client].node = node;
-        let id = self.requests.insert(Request { client: client as u32, token, node, body });
+        let padding = self.padding(stream);
+        let id = self.requests.insert(Request { client: client as u32, token, node, body, padding });
         let latency = 1 + self.choices.below(stream, self.setup.load.latency + 1);
         self.plan(self.now + latency, Event::Request { id });
         let timeout = self.now + self.setup.load.timeout;
         self.plan(timeout, Event::Client { client: client as u32, token });
+    }
+
+    /// Half of the requests are as short as can be, the others up to what the run allows.
+    fn padding(&mut self, stream: Stream) -> Bytes {
+        let length = self.choices.below(stream, 2 * self.setup.load.padding + 1);
+        // Zeros look like a sector that was never written; a journal must tell them apart.
+        let byte = if length.is_multiple_of(2) { 0 } else { 0xa5 };
+        Bytes::from(vec![byte; length.saturating_sub(self.setup.load.padding) as usize])
     }
 
     pub(super) fn request_arrives(&mut self, id: u32, event: Event) -> Result<(), Failure> {
@@ -171,11 +179,10 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         let replica = &mut running.replica;
         let ticket = match request.body {
             Body::Open => replica.open_session(now),
-            Body::Ask(Ask::Command(command), session, padding) => {
-                let command = Padded { command, padding: vec![0; padding] };
-                replica.propose(now, session, command)
+            Body::Ask(Ask::Command(command), session) => {
+                replica.propose(now, session, Padded { command, padding: request.padding })
             }
-            Body::Ask(Ask::Query(query), ..) => replica.query(now, query),
+            Body::Ask(Ask::Query(query), _) => replica.query(now, query),
         };
         running.tickets.insert(ticket, (request.client, request.token));
         self.drain(node)
