@@ -111,10 +111,8 @@ impl Choices {
             Source::Recorded(decisions) => decisions.get(&place).copied().unwrap_or(0).min(count - 1),
             Source::Bytes { bytes, position } => from_bytes(bytes, position, count),
         };
-        if let Some(record) = &mut self.record {
-            if answer != 0 {
-                record.insert(place, answer);
-            }
+        if let Some(record) = self.record.as_mut().filter(|_| answer != 0) {
+            record.insert(place, answer);
         }
         answer
     }

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! A process that is killed leaves the cache as it is. A power loss leaves the platter, on which each unsynced sector
-//! is old or new, and each unsynced creation or removal has happened or not. Never garbage: a sector is whole.
+//! is old or new, and each unsynced creation or removal has happened or not; a file that was never synced may be empty.
+//! Never garbage: a sector is whole.
 //!
 //! Architecture Invariant: this file names no Raft type.
 
@@ -34,6 +35,8 @@ struct File {
     /// Written and not synced. Invariant: a sector that differs between cache and platter is here, unless a sync of
     /// it failed.
     dirty: BTreeSet<u32>,
+    /// It was synced once: before, even its length may be lost.
+    synced: bool,
 }
 
 /// Why an operation can't be.
@@ -58,7 +61,7 @@ impl VirtualDisk {
     /// Creates a file of zeros, replacing one of that name.
     pub fn create(&mut self, name: &str, bytes: u64) {
         let zeros = Arc::new(vec![0; bytes as usize]);
-        let file = File { cache: Arc::clone(&zeros), platter: zeros, dirty: BTreeSet::new() };
+        let file = File { cache: Arc::clone(&zeros), platter: zeros, dirty: BTreeSet::new(), synced: false };
         self.files.insert(self.next, file);
         self.names.insert(name.to_owned(), self.next);
         self.next += 1;
@@ -105,6 +108,7 @@ impl VirtualDisk {
     /// No such file.
     pub fn sync(&mut self, name: &str) -> Result<(), DiskError> {
         let file = self.file_mut(name)?;
+        file.synced = true;
         let dirty = std::mem::take(&mut file.dirty);
         for sector in dirty {
             file.settle(sector);
@@ -166,6 +170,12 @@ impl VirtualDisk {
         self.names.clone_from(&self.durable_names);
         self.collect();
         for file in self.files.values_mut() {
+            if !std::mem::replace(&mut file.synced, true) && !survives() {
+                // A name without anything behind it: the allocation did not reach the platter.
+                loss.sectors += file.dirty.len() as u64;
+                file.dirty.clear();
+                file.platter = Arc::default();
+            }
             for sector in std::mem::take(&mut file.dirty) {
                 if survives() {
                     file.settle(sector);

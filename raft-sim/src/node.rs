@@ -28,6 +28,11 @@ pub(crate) struct Node<S: Machine> {
     pub(crate) condition: Condition,
     /// Rot was injected, and the node is not yet known to be whole again.
     pub(crate) damaged: bool,
+    /// It started as an abstaining node since then.
+    pub(crate) abstained: bool,
+    /// Batches that ended since it said that it abstains no more; the write that makes this durable is in the first or
+    /// the second.
+    pub(crate) clearing: u8,
     /// It has been started before.
     pub(crate) started: bool,
 }
@@ -92,6 +97,11 @@ impl<S: Machine> Node<S> {
             Process::Running(running) => Some(running),
             Process::Down | Process::Recovering(_) => None,
         }
+    }
+
+    /// It runs, and says that it does not abstain.
+    pub(crate) fn is_at_peace(&self) -> bool {
+        self.running().is_some_and(|running| !running.replica.status().abstaining)
     }
 
     pub(crate) fn is_down(&self) -> bool {

@@ -416,6 +416,8 @@ fn new_node<S: Machine>(
         job: None,
         condition: Condition::default(),
         damaged: false,
+        abstained: false,
+        clearing: 0,
         started: false,
     }
 }

@@ -56,6 +56,19 @@ fn an_unsynced_name_may_be_lost() {
 }
 
 #[test]
+fn a_file_that_was_never_synced_may_be_empty() {
+    let mut disk = VirtualDisk::default();
+    disk.create("a", 1024);
+    disk.write("a", 0, &sector(1)).unwrap();
+    disk.sync_directory();
+    let mut empty = disk.clone();
+    empty.power_loss(&mut || false);
+    assert_eq!(empty.read("a"), Some(&[][..]));
+    disk.power_loss(&mut || true);
+    assert_eq!(disk.read("a").unwrap()[..SECTOR], sector(1));
+}
+
+#[test]
 fn after_a_failed_sync_reads_see_what_no_later_sync_writes() {
     let mut disk = disk_with("a", 1);
     disk.write("a", 0, &sector(1)).unwrap();
@@ -105,6 +118,7 @@ struct Naive {
     durable_names: BTreeMap<String, usize>,
     /// (what reads see, what the platter has, whether a sync would write it)
     files: Vec<Vec<(u8, u8, bool)>>,
+    synced: Vec<bool>,
 }
 
 #[derive(Clone, Debug)]
@@ -147,17 +161,23 @@ impl Naive {
             Op::Create(file) => {
                 self.names.insert(name(file), self.files.len());
                 self.files.push(vec![(0, 0, false); SECTORS.into()]);
+                self.synced.push(false);
             }
             Op::Write(file, at, bytes, kept) => {
                 let Some(number) = self.names.get(&name(file)) else { return };
-                if usize::from(*at) + bytes.len() <= usize::from(SECTORS) {
+                if usize::from(*at) + bytes.len() <= self.files[*number].len() {
                     for (place, byte) in bytes.iter().enumerate().take((*kept).into()) {
                         let cell = &mut self.files[*number][usize::from(*at) + place];
                         (cell.0, cell.2) = (*byte, true);
                     }
                 }
             }
-            Op::Sync(file) => self.settle(&name(file), &mut || true),
+            Op::Sync(file) => {
+                if let Some(number) = self.names.get(&name(file)) {
+                    self.synced[*number] = true;
+                }
+                self.settle(&name(file), &mut || true);
+            }
             Op::FailSync(file, mask) => self.settle(&name(file), &mut bits((*mask).into())),
             Op::Remove(file) => {
                 self.names.remove(&name(file));
@@ -192,6 +212,9 @@ impl Naive {
         let mut used: Vec<usize> = self.names.values().copied().collect();
         used.sort_unstable();
         for number in used {
+            if !std::mem::replace(&mut self.synced[number], true) && !survives() {
+                self.files[number].clear();
+            }
             for cell in &mut self.files[number] {
                 if cell.2 && survives() {
                     cell.1 = cell.0;

@@ -11,7 +11,7 @@ use crate::swarm::LoadSetup;
 use crate::workload::{Answer, AnswerOf, Ask, AskOf, At, Draw, OperationHandle, Witnessed, Workload};
 
 /// What the checker may spend on one history. A key of a run has a few hundred operations.
-const BUDGET: Budget = Budget { configurations: 4_000_000 };
+const BUDGET: Budget = Budget { configurations: 2_000_000 };
 
 /// A hot key is left for a new one after so much of its history is unknown. Each mutation that may or may not have
 /// happened doubles what the checker may have to search; with few of them on each key, no history is undecided.

@@ -122,16 +122,17 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         }
     }
 
-    /// A node whose damage is repaired may be damaged again, or another instead of it.
+    /// A node whose damage is repaired, durably, may be damaged again, or another instead of it.
     fn note_repair(&mut self, node: usize) {
-        if self.nodes[node].damaged {
-            let whole = self.nodes[node].running().is_some_and(|r| !r.replica.status().abstaining);
-            if whole {
-                self.nodes[node].damaged = false;
-                self.counts.add(Effect::AbstentionsCleared);
-                self.say(Some(node), "repaired", String::new);
-            }
+        let one = &mut self.nodes[node];
+        if !one.damaged || !one.is_at_peace() || (one.job.is_some() && one.clearing < 2) {
+            return;
         }
+        one.damaged = false;
+        if std::mem::take(&mut one.abstained) {
+            self.counts.add(Effect::AbstentionsCleared);
+        }
+        self.say(Some(node), "repaired", String::new);
     }
 
     /// Plans the next tick, unless one that is as early is planned.

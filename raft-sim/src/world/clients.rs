@@ -154,7 +154,9 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     /// Half of the requests are as short as can be, the others up to what the run allows.
     fn padding(&mut self, stream: Stream) -> Bytes {
         let length = self.choices.below(stream, 2 * self.setup.load.padding + 1);
-        Bytes::from(vec![0xa5; length.saturating_sub(self.setup.load.padding) as usize])
+        // Zeros look like a sector that was never written; a journal must tell them apart.
+        let byte = if length.is_multiple_of(2) { 0 } else { 0xa5 };
+        Bytes::from(vec![byte; length.saturating_sub(self.setup.load.padding) as usize])
     }
 
     pub(super) fn request_arrives(&mut self, id: u32, event: Event) -> Result<(), Failure> {

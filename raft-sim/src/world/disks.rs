@@ -136,6 +136,9 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
 
     fn job_done(&mut self, node: usize) -> Result<(), Failure> {
         self.nodes[node].job = None;
+        if self.nodes[node].damaged && self.nodes[node].is_at_peace() {
+            self.nodes[node].clearing += 1;
+        }
         let now = self.nodes[node].clock.at(self.now);
         match &mut self.nodes[node].process {
             Process::Down => Ok(()),
@@ -163,6 +166,14 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         let crash = &self.setup.crash;
         let recovering = matches!(self.nodes[node].process, Process::Recovering(_));
         let ppm = if recovering { crash.recovery_ppm } else { crash.disk_ppm };
+        // The middle of a write is the hottest window.
+        let hot = self.nodes[node].job.as_ref().is_some_and(|job| match job.ops.get(job.next) {
+            Some(DiskOp::Write { bytes, .. }) => bytes.len() > SECTOR,
+            Some(DiskOp::Create { .. } | DiskOp::Sync { .. } | DiskOp::Remove { .. })
+            | Some(DiskOp::SyncDirectory)
+            | None => false,
+        });
+        let ppm = if hot { ppm.saturating_mul(crash.hot) } else { ppm };
         if self.is_closing() || !self.choices.chance(self.nodes[node].crash_stream, ppm) {
             return Ok(false);
         }

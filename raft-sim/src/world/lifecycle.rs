@@ -48,6 +48,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         self.say(Some(node), if power { "power loss" } else { "kill" }, String::new);
         self.nodes[node].process = Process::Down;
         self.nodes[node].generation += 1;
+        self.nodes[node].clearing = 0;
         self.nodes[node].condition.paused_until = 0;
         self.oracles.crashed(node);
         let down = match down {
@@ -132,6 +133,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             format!("{} {:?} {} entries", restored.boot(), restored.hard_state(), restored.entries().len())
         });
         self.fingerprint.add(restored.boot().0);
+        self.nodes[node].abstained |= restored.hard_state().abstaining;
         let now = self.nodes[node].clock.at(self.now);
         let state = Observed::new(self.prototype.clone());
         let config = self.setup.settings.replica();

@@ -1,0 +1,107 @@
+//! Whole runs: the same seed is the same run, and a user's state machine fits in.
+
+use raft_core::Index;
+use raft_core::replica::StateMachine;
+use raft_sim::run::{RunOptions, RunReport, run_seed};
+use raft_sim::trace::TraceOptions;
+use raft_sim::{Ask, Check};
+
+fn short() -> RunOptions {
+    RunOptions { events: Some(4_000), ..RunOptions::default() }
+}
+
+fn assert_passes(report: &RunReport) {
+    assert_eq!(report.failure_line(), None);
+}
+
+#[test]
+fn seeds_pass_and_do_something() {
+    for seed in 0..12 {
+        let report = run_seed(seed, &short());
+        assert_passes(&report);
+        let (answered, ..) = report.operations();
+        assert!(answered > 20 && report.events > 4_000, "{report}");
+    }
+}
+
+#[test]
+fn a_seed_is_one_execution_whether_it_is_watched_or_not() {
+    let trace = TraceOptions { text: true, json: true };
+    for seed in 20..24 {
+        let blind = run_seed(seed, &short());
+        let watched = run_seed(seed, &RunOptions { trace, ..short() });
+        assert_eq!(blind.fingerprint, watched.fingerprint);
+        assert_eq!(blind.counts, watched.counts);
+        assert!(blind.trace.text.is_empty() && watched.trace.text.len() > 1_000);
+        for line in &watched.trace.json {
+            let object: serde_json::Value = serde_json::from_str(line).expect("each line is JSON");
+            assert_eq!(object["v"], 1);
+        }
+    }
+}
+
+#[test]
+fn a_setup_survives_a_file_and_runs_the_same() {
+    for seed in 30..33 {
+        let drawn = run_seed(seed, &short());
+        let file = serde_json::to_string_pretty(&drawn.setup).expect("a setup is JSON");
+        let setup = serde_json::from_str(&file).expect("and back");
+        let again = run_seed(0, &RunOptions { setup: Some(setup), ..RunOptions::default() });
+        assert_eq!(drawn.fingerprint, again.fingerprint);
+    }
+}
+
+#[test]
+fn a_state_machine_of_yours_in_twenty_lines() {
+    #[derive(Clone, Debug, Default)]
+    struct Counter(u64);
+    impl StateMachine for Counter {
+        type Command = u64;
+        type Response = u64;
+        type Query = ();
+        type Answer = u64;
+        fn apply(&mut self, _: Index, add: u64) -> u64 {
+            self.0 += add;
+            self.0
+        }
+        fn query(&self, (): ()) -> u64 {
+            self.0
+        }
+        fn digest(&self) -> Option<u64> {
+            Some(self.0)
+        }
+    }
+    let ask = |draw: &mut raft_sim::Draw<'_>, _| Ask::Command(draw.below(10));
+    Check::new(Counter::default(), ask).seeds(0..5).options(short()).run();
+}
+
+#[test]
+#[should_panic(expected = "state-digest")]
+fn a_state_machine_that_is_not_deterministic_is_caught() {
+    /// What it does depends on how often it was cloned, as it would depend on an address or a clock.
+    #[derive(Debug, Default)]
+    struct Leaky(u64, std::sync::Arc<std::sync::atomic::AtomicU64>);
+    impl Clone for Leaky {
+        fn clone(&self) -> Leaky {
+            Leaky(self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed), self.1.clone())
+        }
+    }
+    impl StateMachine for Leaky {
+        type Command = u64;
+        type Response = u64;
+        type Query = ();
+        type Answer = u64;
+        fn apply(&mut self, _: Index, add: u64) -> u64 {
+            self.0 += add;
+            self.0
+        }
+        fn query(&self, (): ()) -> u64 {
+            self.0
+        }
+        fn digest(&self) -> Option<u64> {
+            Some(self.0)
+        }
+    }
+    let ask = |draw: &mut raft_sim::Draw<'_>, _| Ask::Command(draw.below(10));
+    Check::new(Leaky::default(), ask).seeds(0..5).options(short()).run();
+}
