@@ -36,12 +36,17 @@ use crate::workload::Workload;
 use clients::{Reply, Request};
 use liveness::Phase;
 
+/// Events at one moment: a burst of clients makes some hundreds, and more than this is a loop.
+const STEPS_AT_ONCE_MAX: u64 = 100_000;
+
 /// Everything there is in a run. A clone goes on exactly as the original does.
 #[derive(Clone, Debug)]
 pub(crate) struct World<S: Machine, W> {
     pub(crate) setup: Setup,
     /// Virtual time, in microseconds.
     pub(crate) now: u64,
+    /// Events so far at this moment.
+    steps_at_now: u64,
     /// Events handled.
     pub(crate) events: u64,
     queue: BinaryHeap<Reverse<Planned>>,
@@ -144,6 +149,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         }
         let mut world = World {
             now: 0,
+            steps_at_now: 0,
             events: 0,
             queue: BinaryHeap::new(),
             planned: 0,
@@ -202,6 +208,12 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     pub(crate) fn step(&mut self) -> Result<bool, Failure> {
         let Some(Reverse(planned)) = self.queue.pop() else { return Ok(false) };
         assert!(planned.at >= self.now, "time never goes back");
+        self.steps_at_now = if planned.at == self.now { self.steps_at_now + 1 } else { 0 };
+        if self.steps_at_now > STEPS_AT_ONCE_MAX {
+            let what =
+                format!("{STEPS_AT_ONCE_MAX} events at one moment: a node asks for ticks that do nothing");
+            return Err(Failure::new(FailureKind::Liveness, "busy-loop", what));
+        }
         self.now = planned.at;
         self.handle(planned.event)?;
         Ok(true)
