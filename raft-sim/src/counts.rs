@@ -25,6 +25,7 @@ effects! {
     MisaddressedRefused "misaddressed messages refused",
     Violations "other violations reported",
     BurstAfterClog "datagrams delivered late by a clog",
+    BurstAfterHold "datagrams delivered late with their kind",
     DroppedLoss "datagrams lost",
     DroppedIsolate "datagrams dropped: isolate one",
     DroppedHalves "datagrams dropped: halves",

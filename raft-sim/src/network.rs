@@ -18,8 +18,8 @@ pub(crate) struct Packet {
     order: u64,
     pub(crate) duplicate: bool,
     pub(crate) corrupted: bool,
-    /// It was held back by a clog.
-    held: bool,
+    /// It was held back, by a clog or with its kind.
+    held: Option<Effect>,
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -42,6 +42,7 @@ pub(crate) struct Network {
     packets: Vec<Packet>,
     free: Vec<u32>,
     cuts: Vec<Cut>,
+    holds: Vec<Hold>,
     /// Links between these nodes have latency and nothing else.
     healed: u16,
 }
@@ -66,6 +67,14 @@ struct Cut {
     messages: u32,
 }
 
+/// What some nodes send of some kinds of message stays on its way until a moment, and then arrives at once.
+#[derive(Clone, Debug)]
+struct Hold {
+    from: u16,
+    messages: u32,
+    until: u64,
+}
+
 /// A datagram to send.
 pub(crate) struct Outgoing<'a> {
     pub(crate) from: usize,
@@ -85,7 +94,8 @@ impl Network {
                 links.push(Link { stream, factor, sent: 0, arrived: 0, clogged_until: 0, severed: false });
             }
         }
-        Network { setup, nodes, links, packets: Vec::new(), free: Vec::new(), cuts: Vec::new(), healed: 0 }
+        let (packets, free, cuts, holds) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Network { setup, nodes, links, packets, free, cuts, holds, healed: 0 }
     }
 
     /// Sends a datagram: calls `deliver(time, packet)` for each copy that will arrive.
@@ -188,11 +198,16 @@ impl Network {
             }
         }
         if now < link.clogged_until {
-            packet.held = true;
+            packet.held = Some(Effect::BurstAfterClog);
             return Arrival::Held(link.clogged_until);
         }
-        if packet.held {
-            counts.add(Effect::BurstAfterClog);
+        let holds = |hold: &&Hold| hold.from >> from & 1 == 1 && hold.messages >> packet.kind & 1 == 1;
+        if let Some(hold) = self.holds.iter().filter(|hold| now < hold.until).find(holds) {
+            packet.held = Some(Effect::BurstAfterHold);
+            return Arrival::Held(hold.until);
+        }
+        if let Some(effect) = packet.held {
+            counts.add(effect);
         }
         if packet.order < link.arrived && !packet.duplicate {
             counts.add(Effect::Reordered);
@@ -215,6 +230,11 @@ impl Network {
         link.clogged_until = link.clogged_until.max(until);
     }
 
+    pub(crate) fn hold(&mut self, now: u64, from: u16, messages: u32, until: u64) {
+        self.holds.retain(|hold| now < hold.until);
+        self.holds.push(Hold { from, messages, until });
+    }
+
     pub(crate) fn cut(&mut self, fault: u32, shape: Shape, cut: Vec<u16>, messages: u32) {
         self.cuts.push(Cut { fault, shape, cut, messages });
     }
@@ -226,6 +246,7 @@ impl Network {
     /// All partitions and clogs end, and links inside the core have latency only from now on.
     pub(crate) fn heal(&mut self, core: u16) {
         self.cuts.clear();
+        self.holds.clear();
         for link in &mut self.links {
             link.clogged_until = 0;
         }

@@ -63,6 +63,14 @@ pub enum FaultKind {
         /// The kinds of message that are dropped, as bits in the order of [`message_kind`].
         messages: u32,
     },
+    /// What some nodes send of some kinds of message is held back, and then arrives at once: answers that come when
+    /// the question is long forgotten.
+    Hold {
+        /// The senders, as bits.
+        from: u16,
+        /// The kinds, as bits in the order of [`message_kind`].
+        messages: u32,
+    },
     /// A link holds everything back, and then delivers it at once.
     Clog {
         /// The sender.

@@ -10,8 +10,8 @@ use crate::types::{Boot, Index, Instant, Round};
 pub(crate) enum Mode {
     /// The peer's log is not known to match at `next`: one append at a time.
     Probe {
-        /// When the append that is under way was sent.
-        sent: Option<Instant>,
+        /// The append that is under way.
+        sent: Option<Sent>,
     },
     /// The logs match at `next`: appends are sent ahead of their acknowledgements, up to a window.
     Pipeline(Window),
@@ -24,8 +24,9 @@ pub(crate) struct Window {
     bytes: u64,
 }
 
+/// An append under way: its last entry, its bytes, when it left.
 #[derive(Clone, Copy, Debug)]
-struct Sent {
+pub(crate) struct Sent {
     last: Index,
     bytes: u64,
     at: Instant,
@@ -53,9 +54,9 @@ pub(crate) struct Progress {
 }
 
 impl Window {
-    fn push(&mut self, last: Index, bytes: u64, at: Instant) {
-        self.appends.push_back(Sent { last, bytes, at });
-        self.bytes += bytes;
+    fn push(&mut self, sent: Sent) {
+        self.bytes += sent.bytes;
+        self.appends.push_back(sent);
     }
 
     fn acknowledge(&mut self, through: Index) {
@@ -102,11 +103,12 @@ impl Progress {
     }
 
     /// Notes an append of entries through `last`.
-    pub(crate) fn sent(&mut self, last: Index, bytes: u64, now: Instant) {
+    pub(crate) fn sent(&mut self, last: Index, bytes: u64, at: Instant) {
+        let append = Sent { last, bytes, at };
         match &mut self.mode {
-            Mode::Probe { sent } => *sent = Some(now),
+            Mode::Probe { sent } => *sent = Some(append),
             Mode::Pipeline(window) => {
-                window.push(last, bytes, now);
+                window.push(append);
                 self.next = last.next();
             }
         }
@@ -118,9 +120,15 @@ impl Progress {
         self.matched = self.matched.max(matched);
         self.next = self.next.max(self.matched.next());
         match &mut self.mode {
-            Mode::Probe { .. } => {
+            Mode::Probe { sent } => {
                 self.next = self.matched.next();
-                self.mode = Mode::Pipeline(Window::default());
+                let mut window = Window::default();
+                // What the probe carried may be on its way to the peer's disk still: it is not sent again yet.
+                if let Some(sent) = sent.filter(|sent| sent.last > self.matched) {
+                    self.next = sent.last.next();
+                    window.push(sent);
+                }
+                self.mode = Mode::Pipeline(window);
             }
             Mode::Pipeline(window) => window.acknowledge(matched),
         }
@@ -141,10 +149,10 @@ impl Progress {
     /// When the oldest append under way must be sent again.
     pub(crate) fn retransmit_at(&self, config: &Config) -> Option<Instant> {
         let sent = match &self.mode {
-            Mode::Probe { sent } => *sent,
-            Mode::Pipeline(window) => window.appends.front().map(|sent| sent.at),
+            Mode::Probe { sent } => sent.as_ref(),
+            Mode::Pipeline(window) => window.appends.front(),
         };
-        sent.map(|at| at.plus(config.retransmit_after))
+        sent.map(|sent| sent.at.plus(config.retransmit_after))
     }
 
     /// Sends again what was not acknowledged in time.

@@ -26,7 +26,7 @@ pub(crate) struct LeaderRead {
 #[derive(Clone, Debug)]
 enum Origin {
     Local { id: ReadId, deadline: Instant },
-    Remote { from: Sender, round: Round },
+    Remote { from: Sender, round: Round, deadline: Instant },
 }
 
 /// Reads of this node that wait for an answer of its leader.
@@ -82,7 +82,10 @@ impl Raft {
         if let Role::Leader(leader) = &mut self.role
             && leader.reads.len() < reads_max
         {
-            let origin = Origin::Remote { from, round: m.round };
+            // The asker asks again long before; without an end, its questions would fill the queue of a leader that
+            // can't confirm them.
+            let deadline = self.now.plus(self.config.read_timeout);
+            let origin = Origin::Remote { from, round: m.round, deadline };
             leader.reads.push_back(LeaderRead { origin, bound: None });
             self.bind_reads();
         }
@@ -120,7 +123,7 @@ impl Raft {
         while let Some((origin, index)) = self.take_confirmed(confirmed) {
             match origin {
                 Origin::Local { id, .. } => self.notices.push_back(Action::ReadReady(id, index)),
-                Origin::Remote { from, round } => {
+                Origin::Remote { from, round, .. } => {
                     let answer = ReadIndexAnswer { term: self.hard_state.term, round, index };
                     self.hold(self.gate.term_write(), &from, Message::ReadIndexAnswer(answer));
                 }
@@ -202,7 +205,8 @@ impl Raft {
                     failed.push_back(id);
                     false
                 }
-                Origin::Local { .. } | Origin::Remote { .. } => true,
+                Origin::Remote { deadline, .. } => deadline > now,
+                Origin::Local { .. } => true,
             });
         }
         for id in failed {

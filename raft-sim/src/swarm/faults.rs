@@ -29,10 +29,11 @@ enum Kind {
     Leader,
     Kinds,
     Clog,
+    Hold,
 }
 
 /// Each kind with the shortest mean gap and the longest mean duration, both in hundredths of an election timeout.
-const KINDS: [(Kind, u64, u64); 20] = [
+const KINDS: [(Kind, u64, u64); 21] = [
     (Kind::Kill, 300, 300),
     (Kind::PowerLoss, 300, 300),
     (Kind::KillThenPowerLoss, 500, 300),
@@ -53,7 +54,12 @@ const KINDS: [(Kind, u64, u64); 20] = [
     (Kind::Leader, 500, 500),
     (Kind::Kinds, 500, 600),
     (Kind::Clog, 200, 300),
+    (Kind::Hold, 200, 400),
 ];
+
+/// Kinds that are held, by the numbers of [`message_kind`](crate::schedule::message_kind): each once, and those of
+/// elections more often, since elections are rare.
+const HELD_KINDS: [u8; 20] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 2, 3, 3, 3];
 
 pub(super) fn draw(setup: &Setup, choices: &mut Choices) -> Vec<Fault> {
     let mut faults = Vec::new();
@@ -81,9 +87,13 @@ fn draw_kind(
         // A damaged node needs others that are not.
         Kind::Rot => setup.voters >= 3,
         Kind::Bridge | Kind::Ring => setup.voters >= 4,
-        Kind::Isolate | Kind::Halves | Kind::OneWay | Kind::Leader | Kind::Kinds | Kind::Clog => {
-            setup.voters >= 2
-        }
+        Kind::Isolate
+        | Kind::Halves
+        | Kind::OneWay
+        | Kind::Leader
+        | Kind::Kinds
+        | Kind::Clog
+        | Kind::Hold => setup.voters >= 2,
         Kind::Kill
         | Kind::PowerLoss
         | Kind::KillThenPowerLoss
@@ -163,6 +173,11 @@ fn draw_what(setup: &Setup, choices: &mut Choices, stream: Stream, kind: Kind) -
             let from = one.trailing_zeros() as u8;
             let to = ((u64::from(from) + 1 + number % (voters - 1)) % voters) as u8;
             FaultKind::Clog { from, to }
+        }
+        Kind::Hold => {
+            let from = if number & 1 == 1 { all } else { several };
+            let kind = HELD_KINDS[(number >> 1) as usize % HELD_KINDS.len()];
+            FaultKind::Hold { from, messages: 1 << kind }
         }
     }
 }

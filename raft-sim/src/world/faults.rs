@@ -60,6 +60,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
                 self.network.cut(number, shape, self.cut_of(shape, cut), messages);
                 self.plan(until, Event::FaultEnds { fault: number });
             }
+            FaultKind::Hold { from, messages } => self.network.hold(self.now, from, messages, until),
             FaultKind::Clog { from, to } => {
                 let nodes = self.nodes.len();
                 if usize::from(from) < nodes && usize::from(to) < nodes {
