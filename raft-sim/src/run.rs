@@ -27,6 +27,8 @@ pub struct RunOptions {
     pub events: Option<u64>,
     /// Run this, whatever the seed says.
     pub setup: Option<Setup>,
+    /// Decide by this, whatever the seed says: a recording, or a fuzzer's bytes.
+    pub decisions: Option<Choices>,
 }
 
 /// What a run was and how it ended.
@@ -82,11 +84,12 @@ pub(crate) fn run_with<S: Machine, W: Workload<S>>(
     prototype: S,
     workload: impl FnOnce(&swarm::LoadSetup) -> W,
 ) -> RunReport {
-    let mut choices = Choices::seeded(seed);
+    let decisions = |seed| options.decisions.clone().unwrap_or_else(|| Choices::seeded(seed));
+    let mut choices = decisions(seed);
     let mut setup = swarm::draw(seed, &mut choices);
     if let Some(other) = &options.setup {
         setup = other.clone();
-        choices = Choices::seeded(setup.seed);
+        choices = decisions(setup.seed);
     }
     if let Some(events) = options.events {
         setup.events = events;

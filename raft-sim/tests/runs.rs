@@ -52,6 +52,15 @@ fn a_setup_survives_a_file_and_runs_the_same() {
 }
 
 #[test]
+fn a_fuzzers_bytes_decide_a_run() {
+    for length in [0, 50, 5_000] {
+        let bytes = (0..length).map(|place: u32| (place * 167 % 251) as u8).collect();
+        let decisions = Some(raft_sim::choices::Choices::bytes(bytes));
+        assert_passes(&run_seed(0, &RunOptions { decisions, ..short() }));
+    }
+}
+
+#[test]
 fn a_state_machine_of_yours_in_twenty_lines() {
     #[derive(Clone, Debug, Default)]
     struct Counter(u64);

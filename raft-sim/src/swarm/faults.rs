@@ -116,8 +116,9 @@ fn draw_kind(
     if !on || !possible {
         return;
     }
+    let before = faults.len();
     let mut at = choices.exponential(stream, gap_mean);
-    while at < setup.horizon {
+    while at < setup.horizon && faults.len() - before < FAULTS_MAX {
         let duration = 1 + choices.exponential(stream, duration_mean);
         let what = draw_what(setup, choices, stream, kind);
         faults.push(Fault { at, duration, what });

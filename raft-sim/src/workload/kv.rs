@@ -17,6 +17,10 @@ const BUDGET: Budget = Budget { configurations: 2_000_000 };
 /// happened doubles what the checker may have to search; with few of them on each key, no history is undecided.
 const AMBIGUOUS_MAX: u32 = 4;
 
+/// In the end each client reads so many keys at most: the hot ones, then those that were left last. (A run that leaves
+/// hundreds of keys has few operations on each.)
+const CLOSING_READS_MAX: u32 = 20;
+
 /// The clients of the key-value store.
 #[derive(Clone, Debug)]
 pub struct KvWorkload {
@@ -172,12 +176,17 @@ impl Workload<Kv> for KvWorkload {
     }
 
     fn closing(&mut self, _draw: &mut Draw<'_>, client: u32, clients: u32, step: u32) -> Option<AskOf<Kv>> {
-        let mine = (client..self.keys).step_by(clients as usize);
-        let written = self.hot[client as usize % self.hot.len()].key;
-        match step {
-            0 => Some(Ask::Command(Command::Put { key: written, value: self.fresh() })),
-            _ => mine.map(Key).nth(step as usize - 1).map(|key| Ask::Query(Query::Get { key })),
+        let Some(number) = step.checked_sub(1) else {
+            let key = self.hot[client as usize % self.hot.len()].key;
+            return Some(Ask::Command(Command::Put { key, value: self.fresh() }));
+        };
+        if number >= CLOSING_READS_MAX {
+            return None;
         }
+        let is_hot = |key: &Key| self.hot.iter().any(|hot| hot.key == *key);
+        let left = (0..self.keys).rev().map(Key).filter(|key| !is_hot(key));
+        let mut keys = self.hot.iter().map(|hot| hot.key).chain(left);
+        keys.nth((client + number * clients) as usize).map(|key| Ask::Query(Query::Get { key }))
     }
 
     fn invoked(&mut self, process: u64, ask: &AskOf<Kv>, at: At) -> OperationHandle {

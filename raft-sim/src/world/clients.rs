@@ -299,7 +299,8 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         self.clients[client].doing = Doing::Asking(asking);
         let token = self.clients[client].next_token();
         let stream = self.clients[client].stream;
-        let span = 1 + self.choices.exponential(stream, self.setup.settings.election_timeout / 8);
+        let timeout = self.setup.settings.election_timeout;
+        let span = 1 + timeout / 64 + self.choices.exponential(stream, timeout / 8);
         self.plan(self.now + span, Event::Client { client: client as u32, token });
     }
 
@@ -319,7 +320,15 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     /// Next time it asks another node.
     fn leave(&mut self, client: usize) {
         let stream = self.clients[client].stream;
-        self.clients[client].node = self.choices.below(stream, self.nodes.len() as u64) as usize;
+        let others: Vec<usize> = crate::schedule::nodes_of(self.reachable())
+            .filter(|node| *node != self.clients[client].node)
+            .collect();
+        // The dull choice is the next one, so that even a client without a mind of its own asks everybody.
+        let next = others.iter().position(|node| *node > self.clients[client].node).unwrap_or(0);
+        if !others.is_empty() {
+            let step = self.choices.below(stream, others.len() as u64) as usize;
+            self.clients[client].node = others[(next + step) % others.len()];
+        }
     }
 
     fn think(&mut self, client: usize) {
