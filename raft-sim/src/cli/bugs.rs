@@ -1,11 +1,12 @@
 //! `bugs`: plants known bugs one by one into a copy of the source, and measures how soon each is caught by exactly the
 //! swarm that `run` uses. A simulator that was never seen to find a bug proves nothing.
 
+// Seconds to detection, for people.
+#![allow(clippy::disallowed_types)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-// Seconds to detection, for people.
-#[allow(clippy::disallowed_types)]
 use std::time::Instant as WallClock;
 
 use clap::Args;
@@ -211,7 +212,6 @@ impl Nursery {
 
     fn hunt(&self, start: u64, seeds_max: u64) -> Result<Catch, String> {
         let json = self.folder.join("hunt.jsonl");
-        #[allow(clippy::disallowed_methods)] // Wall-clock time, for people.
         let started = WallClock::now();
         let output = Command::new(self.folder.join("build/fast/raft-sim"))
             .args(["run", "--until-caught", "--seeds", &format!("{start}..{}", start + seeds_max), "--json"])

@@ -1,12 +1,13 @@
 //! `run`: many seeds, on as many cores as there are. Every run is one thread and knows nothing of the others.
 
+// The hunt is timed for people; no run sees this clock.
+#![allow(clippy::disallowed_types)]
+
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-// The hunt is timed for people; no run sees this clock.
-#[allow(clippy::disallowed_types)]
 use std::time::Instant as WallClock;
 
 use clap::Args;
@@ -76,7 +77,6 @@ fn hunt(arguments: &RunArguments) -> Hunt {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let jobs = arguments.jobs.map_or(cores, usize::from);
     let bar = progress_bar(seeds, arguments.time);
-    #[allow(clippy::disallowed_methods)] // Wall-clock time, for people.
     let started = WallClock::now();
     let deadline = arguments.time.map(|time| started + time);
     let shared = Shared {
@@ -108,11 +108,9 @@ struct Shared {
     reports: Mutex<Vec<RunReport>>,
 }
 
-#[allow(clippy::disallowed_types)]
 fn work(shared: &Shared, seeds: Seeds, deadline: Option<WallClock>, until_caught: bool, bar: &ProgressBar) {
     loop {
         let seed = shared.next.fetch_add(1, Ordering::Relaxed);
-        #[allow(clippy::disallowed_methods)] // Wall-clock time, for people.
         let late = deadline.is_some_and(|deadline| WallClock::now() >= deadline);
         if seed >= seeds.end || late || seed > shared.lowest_caught.load(Ordering::Relaxed) {
             return;
