@@ -165,6 +165,17 @@ impl Oracles {
         monotonic::gated(seat, &envelope.message)
     }
 
+    /// A message reaches a running node, before the node is told.
+    pub fn delivered(&mut self, node: usize, envelope: &Envelope) {
+        let seat = &mut self.seats[self.places[node]];
+        if let Message::VoteAnswer(answer) = &envelope.message
+            && answer.granted
+            && (envelope.to, envelope.to_boot) == (seat.member, seat.boot)
+        {
+            election_safety::heard(seat, envelope.from, answer.term);
+        }
+    }
+
     fn append(&mut self, place: usize, append: &Append) -> Result<(), Failure> {
         let member = self.seats[place].member;
         self.led(place, append.term, append.commit)?;
@@ -332,6 +343,7 @@ impl Oracles {
         seat.up = true;
         seat.boot = found.boot;
         seat.longest = seat.image.log.end();
+        seat.votes_heard.clear();
         seat.vote_at_boot = found.state.vote.map(|vote| (found.state.term, vote));
         seat.applied = 0;
         durability::survey(&self.ghost, &self.seats, SURVEY_STRIDE)

@@ -311,7 +311,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     }
 
     fn hand_over(&mut self, to: usize, id: u32) -> Result<(), Failure> {
-        let World { network, nodes, counts, trace, .. } = self;
+        let World { network, nodes, counts, trace, oracles, .. } = self;
         let packet = network.packet(id);
         let boot_now = nodes[usize::from(packet.from)].generation;
         let node = &mut nodes[to];
@@ -346,6 +346,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             Ok(Some(envelope)) => envelope,
         };
         counts.add(Effect::Messages);
+        oracles.delivered(to, &envelope);
         if trace.is_on() {
             let line = format!("from {}: {:?}", envelope.from, envelope.message);
             trace.add(self.events, self.now, Some(to), "receive", &line);

@@ -21,6 +21,16 @@ pub(crate) fn replaced(member: Member, old: &HardState, new: &HardState) -> Resu
     holds(kept, "vote-once", || format!("{member} replaces its durable vote: {old:?} by {new:?}"))
 }
 
+/// A vote reaches a candidate.
+pub(crate) fn heard(seat: &mut Seat, voter: Member, term: Term) {
+    // One of an older term can elect nobody any more.
+    let newest = seat.votes_heard.last().map_or(term, |(newest, _)| term.max(*newest));
+    seat.votes_heard.retain(|(heard, _)| *heard == newest);
+    if term == newest {
+        seat.votes_heard.insert((term, voter));
+    }
+}
+
 /// A member speaks as leader. Returns whether for the first time in this term.
 pub(crate) fn led(ghost: &mut Ghost, seat: &Seat, term: Term) -> Result<bool, Failure> {
     const NAME: &str = "election-safety";
@@ -32,14 +42,20 @@ pub(crate) fn led(ghost: &mut Ghost, seat: &Seat, term: Term) -> Result<bool, Fa
         None => {}
     }
     let elected = ghost.configuration.is_quorum(|voter| {
-        of_term.votes.get(&voter) == Some(&member)
-            || (voter == member && seat.image.votes.get(&term) == Some(&member))
+        let given = of_term.votes.get(&voter) == Some(&member);
+        if voter == member {
+            return given || seat.image.votes.get(&term) == Some(&member);
+        }
+        given && seat.votes_heard.contains(&(term, voter))
     });
     if !elected {
         let votes = &of_term.votes;
         return fail(
             NAME,
-            format!("{member} leads in {term} without a quorum of votes; given were {votes:?}"),
+            format!(
+                "{member} leads in {term} without a quorum of votes; given were {votes:?}, heard were {:?}",
+                seat.votes_heard
+            ),
         );
     }
     of_term.leader = Some(member);

@@ -1,5 +1,7 @@
 //! What one member has on its platter and what it promised.
 
+use std::collections::BTreeSet;
+
 use raft_core::{Boot, Index, LogId, Member, Term};
 
 use super::image::{Held, Image, Log};
@@ -26,6 +28,8 @@ pub(crate) struct Seat {
     pub(crate) remembered: Vec<Log>,
     /// The highest term in a message that had to wait for its term.
     pub(crate) promised_term: Term,
+    /// Who granted it a vote in which term, as the messages say that reached it in this boot.
+    pub(crate) votes_heard: BTreeSet<(Term, Member)>,
     /// The last vote that it sent.
     pub(crate) granted: Option<(Term, Member)>,
     /// The vote that was on its platter when this boot began.
@@ -50,6 +54,7 @@ impl Seat {
             longest: Index(0),
             remembered: Vec::new(),
             promised_term: Term(0),
+            votes_heard: BTreeSet::new(),
             granted: None,
             vote_at_boot: None,
             acknowledged: LogId::default(),

@@ -101,7 +101,15 @@ impl Cluster {
         self.oracles.log_changed(node, &[LogChange::Truncate(Index(from))])
     }
 
+    /// A message leaves and arrives at once.
     fn say(&mut self, node: usize, to: usize, message: Message) -> Outcome {
+        let envelope = self.send(node, to, message)?;
+        self.oracles.delivered(to, &envelope);
+        Ok(())
+    }
+
+    /// A message leaves.
+    fn send(&mut self, node: usize, to: usize, message: Message) -> Result<Envelope, Failure> {
         let to_boot = if message.is_answer() { self.oracles.seats[to].boot } else { Boot(0) };
         let envelope = Envelope {
             cluster: ClusterId(1),
@@ -112,7 +120,8 @@ impl Cluster {
             to_boot,
             message,
         };
-        self.oracles.sent(node, &envelope)
+        self.oracles.sent(node, &envelope)?;
+        Ok(envelope)
     }
 
     /// The node crashes and recovers with this, all of it on the platter.

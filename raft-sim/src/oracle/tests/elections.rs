@@ -47,6 +47,9 @@ fn a_leader_has_a_quorum_of_votes() {
     silent(cluster.say(1, 0, grant(1)));
     caught("election-safety", cluster.clone().say(0, 1, heartbeat(1, 0)));
     silent(cluster.hard(2, state(1, Some(0))));
+    // A vote that is on its way still elects nobody.
+    silent(cluster.send(2, 0, grant(1)).map(drop));
+    caught("election-safety", cluster.clone().say(0, 1, heartbeat(1, 0)));
     silent(cluster.say(2, 0, grant(1)));
     silent(cluster.say(0, 1, heartbeat(1, 0)));
 }
