@@ -2,7 +2,7 @@
 //!
 //! [`Encoder`] makes datagrams of an [`Envelope`], [`Decoder`] makes envelopes of datagrams. What a decoder returns
 //! is exactly what an encoder was given: damage, another format, a second spelling of the same message and anything
-//! left over are a [`WireError`]. FORMAT-wire.md draws every byte.
+//! left over are a [`WireError`]. ARCHITECTURE.md draws every byte.
 //!
 //! Architecture Invariant: nothing here is allocated for a length that a datagram only claims.
 //!

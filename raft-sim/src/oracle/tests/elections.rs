@@ -107,6 +107,7 @@ fn a_leader_has_every_committed_entry() {
     silent(cluster.say(2, 1, request(2, id(0, 0))));
     let votes = &mut cluster.oracles.ghost.term_mut(Term(2)).votes;
     votes.insert(member(1), member(2));
+    cluster.oracles.seats[2].votes_heard.insert((Term(2), member(1)));
     caught("leader-completeness", cluster.clone().say(2, 0, heartbeat(2, 0)));
     silent(committed().elect(1, 2, &[2]));
 }

@@ -1,0 +1,118 @@
+//! Three members in one process: how a host drives the core. Run it with `cargo run -p raft-core --example embed`.
+//!
+//! A real host replaces three things: the map of files, the queue of messages and the counter that stands for a clock.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use raft_core::journal::{DiskOp, Files, Journal, JournalConfig, OnDamage, Recovery, initialise};
+use raft_core::{
+    Action, ClusterId, Config, Configuration, Envelope, Epoch, Identity, Incarnation, Instant, Member,
+    NodeId, Payload, Raft,
+};
+
+struct Host {
+    raft: Raft,
+    journal: Journal,
+    files: Files,
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let members: Vec<Member> =
+        (1..=3).map(|id| Member { id: NodeId(id), incarnation: Incarnation(id * 1_000) }).collect();
+    let founding = Configuration::of_voters(members.iter().copied());
+    let mut now = Instant(0);
+    let mut hosts = BTreeMap::new();
+    for member in members {
+        hosts.insert(member.id, start(member, &founding, now)?);
+    }
+
+    let mut network: VecDeque<Envelope> = VecDeque::new();
+    let mut is_proposed = false;
+    while now < Instant(2_000_000) {
+        now = Instant(now.0 + 1_000);
+        for host in hosts.values_mut() {
+            host.raft.tick(now);
+            if host.raft.is_leader() && !is_proposed {
+                let id = host.raft.propose(now, Bytes::from_static(b"hello"))?;
+                println!("{} proposed {id}", host.raft.identity().member);
+                is_proposed = true;
+            }
+            drain(host, now, &mut network);
+        }
+        while let Some(envelope) = network.pop_front() {
+            let Some(host) = hosts.get_mut(&envelope.to.id) else { continue };
+            if let Err(violation) = host.raft.handle_message(now, envelope) {
+                println!("{}: {violation}", host.raft.identity().member);
+            }
+            drain(host, now, &mut network);
+        }
+    }
+    Ok(())
+}
+
+/// Initialises an empty directory and recovers from it, as after every start.
+fn start(member: Member, founding: &Configuration, now: Instant) -> Result<Host, Box<dyn std::error::Error>> {
+    let mut files = Files::new();
+    let identity = Identity { cluster: ClusterId(1), epoch: Epoch(0), member };
+    perform(&mut files, &initialise(identity, founding));
+    let recovery = Recovery::start(
+        JournalConfig { segment_bytes: 65_536, ..JournalConfig::default() },
+        &files,
+        OnDamage::Refuse,
+    )?;
+    perform(&mut files, recovery.ops());
+    let (journal, restored) = recovery.finish();
+    let raft = Raft::new(Config::default(), restored, now, 42)?;
+    Ok(Host { raft, journal, files })
+}
+
+/// Does what the core asks for, until it asks for nothing more. Each action may be performed the moment it is seen.
+fn drain(host: &mut Host, now: Instant, network: &mut VecDeque<Envelope>) {
+    while let Some(action) = host.raft.poll_action() {
+        match action {
+            Action::Send(envelope) => network.push_back(envelope),
+            Action::Persist(persist) => host.journal.submit(persist),
+            Action::Apply(entries) => {
+                for entry in &entries {
+                    if let Payload::Command(command) = &entry.payload {
+                        println!("{} applies {}: {command:?}", host.raft.identity().member, entry.id());
+                    }
+                }
+                if let Some(last) = entries.last() {
+                    host.raft.handle_applied(last.index);
+                }
+            }
+            Action::RoleChanged(change) => println!("{} is {change:?}", host.raft.identity().member),
+            Action::ReadReady(..) | Action::ReadFailed(..) | Action::Lost(_) | Action::Unknown(_) => {}
+        }
+        // One sync for everything that was written meanwhile; a real host does this on another thread.
+        if let Some(batch) = host.journal.poll_batch() {
+            perform(&mut host.files, &batch.ops);
+            if let Some(durable) = host.journal.handle_batch_done() {
+                host.raft.handle_durable(now, durable);
+            }
+        }
+    }
+}
+
+/// What a real host does with files, `fdatasync` and the directory. The first error there ends the node.
+fn perform(files: &mut Files, ops: &[DiskOp]) {
+    for op in ops {
+        match op {
+            DiskOp::Create { file, bytes } => {
+                files.insert(file.clone(), vec![0; *bytes as usize]);
+            }
+            DiskOp::Write { file, offset, bytes } => {
+                let start = *offset as usize;
+                files.get_mut(file).expect("the journal writes to files that it created")
+                    [start..start + bytes.len()]
+                    .copy_from_slice(bytes);
+            }
+            DiskOp::Remove { file } => {
+                files.remove(file);
+            }
+            DiskOp::Sync { .. } | DiskOp::SyncDirectory => {}
+        }
+    }
+}
