@@ -1,6 +1,9 @@
 //! Three members in one process: how a host drives the core. Run it with `cargo run -p raft-core --example embed`.
 //!
 //! A real host replaces three things: the map of files, the queue of messages and the counter that stands for a clock.
+//!
+//! The contract: **every action may be performed the moment it is seen.** A message that depends on a write comes out
+//! only after `handle_durable` was told of that write, so no order of sends and syncs is wrong.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -30,6 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut network: VecDeque<Envelope> = VecDeque::new();
     let mut is_proposed = false;
     while now < Instant(2_000_000) {
+        // Time comes in as an argument. A tick may come at any time; `next_tick` says when one will matter.
         now = Instant(now.0 + 1_000);
         for host in hosts.values_mut() {
             host.raft.tick(now);
@@ -42,6 +46,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         while let Some(envelope) = network.pop_front() {
             let Some(host) = hosts.get_mut(&envelope.to.id) else { continue };
+            // A violation is a peer's fault: the message is dropped, and the node goes on.
             if let Err(violation) = host.raft.handle_message(now, envelope) {
                 println!("{}: {violation}", host.raft.identity().member);
             }
@@ -55,7 +60,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn start(member: Member, founding: &Configuration, now: Instant) -> Result<Host, Box<dyn std::error::Error>> {
     let mut files = Files::new();
     let identity = Identity { cluster: ClusterId(1), epoch: Epoch(0), member };
+    // Once in the life of a directory; the incarnation is minted with it.
     perform(&mut files, &initialise(identity, founding));
+    // At every start: read everything, perform what makes it safe to build on, and only then finish.
     let recovery = Recovery::start(
         JournalConfig { segment_bytes: 65_536, ..JournalConfig::default() },
         &files,
