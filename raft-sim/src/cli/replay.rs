@@ -25,6 +25,8 @@ pub(crate) fn main(arguments: &ReplayArguments) -> Result<u8, String> {
     let mut options = RunOptions::default();
     options.trace.text = arguments.text;
     options.trace.json = arguments.jsonl.is_some();
+    // Opened first: a wrong path is told at once, and not after a long run.
+    let mut jsonl = arguments.jsonl.as_ref().map(create).transpose()?;
     let report = run_seed(arguments.seed, &options);
     let out = std::io::stdout();
     let mut out = out.lock();
@@ -32,12 +34,12 @@ pub(crate) fn main(arguments: &ReplayArguments) -> Result<u8, String> {
     for line in &report.trace.text {
         writeln!(out, "{line}").map_err(broken)?;
     }
-    if let Some(path) = &arguments.jsonl {
-        let mut file = create(path)?;
+    if let Some(file) = &mut jsonl {
+        let broken = |error: std::io::Error| format!("can't write the JSON file: {error}");
         for line in &report.trace.json {
-            writeln!(file, "{line}").map_err(|error| format!("can't write {}: {error}", path.display()))?;
+            writeln!(file, "{line}").map_err(broken)?;
         }
-        file.flush().map_err(|error| format!("can't write {}: {error}", path.display()))?;
+        file.flush().map_err(broken)?;
     }
     write!(out, "{report}").map_err(broken)?;
     Ok(match &report.failure {

@@ -1,0 +1,214 @@
+//! Each fault alone has its effect, and is counted as what it is: a world with one kind of fault counts that kind, and
+//! none of the others. A fault that quietly does nothing would make every run pass.
+
+use raft_sim::choices::Choices;
+use raft_sim::counts::Effect;
+use raft_sim::run::RunOptions;
+use raft_sim::run::{RunReport, run_seed};
+use raft_sim::schedule::{Fault, FaultKind, MESSAGE_KINDS, Shape, Target};
+use raft_sim::swarm::{self, Mode, Setup};
+
+/// Faults that are injected, by what they count as.
+const INJECTED: [Effect; 33] = [
+    Effect::DuplicateDelivered,
+    Effect::CorruptRefused,
+    Effect::MisaddressedRefused,
+    Effect::BurstAfterClog,
+    Effect::BurstAfterHold,
+    Effect::DroppedLoss,
+    Effect::DroppedIsolate,
+    Effect::DroppedHalves,
+    Effect::DroppedOneWay,
+    Effect::DroppedBridge,
+    Effect::DroppedRing,
+    Effect::DroppedLeader,
+    Effect::DroppedKind,
+    Effect::Kill,
+    Effect::KillInWrite,
+    Effect::PowerLoss,
+    Effect::PowerLossAfterKill,
+    Effect::ClusterPowerLoss,
+    Effect::CrashAtAction,
+    Effect::CrashAtDiskOp,
+    Effect::CrashHot,
+    Effect::CrashInRecovery,
+    Effect::SectorsLost,
+    Effect::NamesLost,
+    Effect::Pauses,
+    Effect::SlowNodes,
+    Effect::ClockJumps,
+    Effect::SyncErrors,
+    Effect::WriteErrors,
+    Effect::DiskFull,
+    Effect::Stalls,
+    Effect::Rot,
+    Effect::RotNoticed,
+];
+
+/// What may come with any crash.
+const OF_CRASHES: [Effect; 7] = [
+    Effect::Kill,
+    Effect::KillInWrite,
+    Effect::PowerLoss,
+    Effect::CrashHot,
+    Effect::CrashInRecovery,
+    Effect::SectorsLost,
+    Effect::NamesLost,
+];
+
+/// All five nodes, a little latency, clients; no fault.
+fn calm() -> Setup {
+    let drawn = |seed| swarm::draw(seed, &mut Choices::seeded(seed));
+    let calm = (0..).map(drawn).find(|setup| setup.mode == Mode::Control && setup.voters == 5);
+    let mut setup = calm.expect("some control has five nodes");
+    setup.events = 6_000;
+    setup.settings.datagram_bytes_max = 1_400;
+    setup
+}
+
+/// The same with a fault that strikes again and again.
+fn with_fault(what: &FaultKind) -> Setup {
+    let mut setup = calm();
+    let timeout = setup.settings.election_timeout;
+    let strike = |number| Fault { at: timeout * 4 * number, duration: timeout * 2, what: what.clone() };
+    setup.faults = (1..setup.horizon / (timeout * 4)).map(strike).collect();
+    setup
+}
+
+fn run(setup: Setup) -> RunReport {
+    let report = run_seed(0, &RunOptions { setup: Some(setup), ..RunOptions::default() });
+    assert_eq!(report.failure_line(), None);
+    report
+}
+
+/// Runs the setup: the effect happened, and of what is injected nothing else but what may come with it.
+fn assert_counts(name: &str, setup: Setup, effect: Effect, with: &[Effect]) {
+    let report = run(setup);
+    assert!(report.counts.get(effect) > 0, "{name} has no effect:\n{report}");
+    for other in INJECTED {
+        let count = report.counts.get(other);
+        let allowed = other == effect || with.contains(&other);
+        assert!(allowed || count == 0, "{name} counts {count} as {other:?}:\n{report}");
+    }
+}
+
+#[test]
+fn a_calm_world_counts_no_fault() {
+    let report = run(calm());
+    for effect in INJECTED {
+        assert_eq!(report.counts.get(effect), 0, "{effect:?}:\n{report}");
+    }
+    assert!(
+        report.counts.get(Effect::Delivered) > 1_000 && report.counts.get(Effect::OpsOk) > 50,
+        "{report}"
+    );
+}
+
+#[test]
+fn each_partition_drops_datagrams_and_is_counted_by_its_shape() {
+    let all = 0b1_1111u16;
+    let split =
+        |side: u16| (0..5).map(|node| if side >> node & 1 == 1 { all & !side } else { side }).collect();
+    let every = u32::MAX;
+    let appends = 1 << 4;
+    assert!(MESSAGE_KINDS > 4);
+    // Nodes 0 and 1 against 3 and 4; node 2 sees both.
+    let bridge = vec![0b1_1000, 0b1_1000, 0, 0b0_0011, 0b0_0011];
+    let ring =
+        (0..5).map(|node| all & !(1 << node | 1 << ((node + 1) % 5) | 1 << ((node + 4) % 5))).collect();
+    for (shape, cut, messages) in [
+        (Shape::Isolate, split(0b0_0100), every),
+        (Shape::Halves, split(0b0_0011), every),
+        (Shape::OneWay, vec![0b1_1110, 0, 0, 0, 0], every),
+        (Shape::Bridge, bridge, every),
+        (Shape::Ring, ring, every),
+        (Shape::Leader, Vec::new(), every),
+        (Shape::Kinds, split(0b0_0110), appends),
+    ] {
+        let setup = with_fault(&FaultKind::Partition { shape, cut, messages });
+        assert_counts(&format!("{shape:?}"), setup, shape.effect(), &[]);
+    }
+}
+
+#[test]
+fn what_holds_datagrams_back_delivers_them_late() {
+    let clog = with_fault(&FaultKind::Clog { from: 0, to: 1 });
+    assert_counts("clog", clog, Effect::BurstAfterClog, &[]);
+    let hold = with_fault(&FaultKind::Hold { from: 0b1_1111, messages: 1 << 7 });
+    assert_counts("hold", hold, Effect::BurstAfterHold, &[]);
+}
+
+#[test]
+fn each_crash_is_counted() {
+    let one = Target::Nodes(0b0_0010);
+    for (what, effect, with) in [
+        (FaultKind::Kill(one), Effect::Kill, &[][..]),
+        (FaultKind::Kill(Target::Leader), Effect::Kill, &[]),
+        (FaultKind::PowerLoss(one), Effect::PowerLoss, &[]),
+        (FaultKind::KillThenPowerLoss(one), Effect::PowerLossAfterKill, &[]),
+        (FaultKind::ClusterPowerLoss, Effect::ClusterPowerLoss, &[]),
+        (FaultKind::SyncError(one), Effect::SyncErrors, &[]),
+        (FaultKind::WriteError(one), Effect::WriteErrors, &[]),
+        (FaultKind::DiskFull(Target::Nodes(0b1_1111)), Effect::DiskFull, &[]),
+        (FaultKind::Rot(one, 1), Effect::Rot, &[Effect::RotNoticed]),
+    ] {
+        let name = format!("{what:?}");
+        assert_counts(&name, with_fault(&what), effect, &[&OF_CRASHES, with].concat());
+    }
+}
+
+#[test]
+fn a_crash_of_the_wrong_kind_is_not_counted() {
+    let killed = run(with_fault(&FaultKind::Kill(Target::Nodes(1))));
+    assert_eq!(killed.counts.get(Effect::SectorsLost), 0, "what was written survives the process:\n{killed}");
+    assert_eq!(killed.counts.get(Effect::PowerLoss), 0, "{killed}");
+}
+
+#[test]
+fn crashes_that_are_drawn_as_the_run_goes_are_counted_where_they_strike() {
+    let mut setup = calm();
+    (setup.crash.action_ppm, setup.crash.power_ppm) = (2_000, 0);
+    assert_counts("before an action", setup, Effect::CrashAtAction, &OF_CRASHES);
+    let mut setup = calm();
+    (setup.crash.disk_ppm, setup.crash.power_ppm) = (10_000, 500_000);
+    assert_counts("at a disk operation", setup, Effect::CrashAtDiskOp, &OF_CRASHES);
+    let mut setup = with_fault(&FaultKind::Kill(Target::Nodes(0b0_0010)));
+    setup.crash.recovery_ppm = 20_000;
+    let with = [&OF_CRASHES[..], &[Effect::CrashAtDiskOp]].concat();
+    assert_counts("in recovery", setup, Effect::CrashInRecovery, &with);
+}
+
+#[test]
+fn each_delay_is_counted() {
+    let one = Target::Nodes(0b0_0010);
+    for (what, effect) in [
+        (FaultKind::Pause(one), Effect::Pauses),
+        (FaultKind::Slow(one, 10), Effect::SlowNodes),
+        (FaultKind::ClockJump(one, 1_000), Effect::ClockJumps),
+        (FaultKind::DiskStall(one), Effect::Stalls),
+    ] {
+        assert_counts(&format!("{what:?}"), with_fault(&what), effect, &[]);
+    }
+}
+
+#[test]
+fn each_fault_of_the_links_is_counted() {
+    let on = 100_000;
+    let with = |change: &dyn Fn(&mut Setup)| {
+        let mut setup = calm();
+        change(&mut setup);
+        setup
+    };
+    let doubled = Effect::DuplicateDelivered;
+    for (name, setup, effect) in [
+        ("loss", with(&|setup| setup.network.loss_ppm = on), Effect::DroppedLoss),
+        ("duplicates", with(&|setup| setup.network.duplicate_ppm = on), doubled),
+        ("reordering", with(&|setup| setup.network.reorder_ppm = on), Effect::Reordered),
+        ("spikes", with(&|setup| setup.network.spike_ppm = on), Effect::Reordered),
+        ("old packets", with(&|setup| setup.network.old_ppm = on), doubled),
+        ("corruption", with(&|setup| setup.network.corrupt_ppm = on), Effect::CorruptRefused),
+        ("misdirection", with(&|setup| setup.network.misdirect_ppm = on), Effect::MisaddressedRefused),
+    ] {
+        assert_counts(name, setup, effect, &[]);
+    }
+}
