@@ -2,7 +2,6 @@
 //!
 //! Still without I/O: the journal turns writes into [`DiskOp`]s, which the host performs in order, and recovery reads
 //! the bytes that the host hands to it.
-
 //!
 //! ```text
 //! identity, founding           whose directory it is; written once

@@ -25,7 +25,7 @@ pub(crate) const EXIT_UNDECIDED: u8 = 9;
 
 /// Attacks a Raft cluster in a deterministic world. Without a command: `run --seeds 0..1000`.
 ///
-/// Exit codes: 0 ok, 2 usage or malformed input, 3 invariant, 4 linearizability, 5 liveness, 6 nondeterminism, 7 panic,
+/// Exit codes: 0 ok, 2 usage or malformed input, 3 invariant, 4 linearizability, 5 liveness, 7 panic,
 /// 8 coverage, budget or vacuity gate, 9 undecided.
 #[derive(Parser, Debug)]
 #[command(name = "raft-sim", version, about)]

@@ -50,7 +50,7 @@ pub enum FaultKind {
     SyncError(Target),
     /// The next write fails.
     WriteError(Target),
-    /// Nothing can be created or written.
+    /// No file can be created; what exists can be written, for it was allocated whole.
     DiskFull(Target),
     /// A synced sector decays; the number picks which. Then the node is restarted.
     Rot(Target, u64),

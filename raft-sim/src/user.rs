@@ -83,12 +83,18 @@ where
     /// Runs the seeds.
     ///
     /// # Panics
-    /// At the first failure, with one line that says the seed and what happened.
+    /// At the first failure, with one line that says the seed and what happened; if there is no seed to run, or a
+    /// variable is not a number.
     pub fn run(&self) {
         for seed in self.range() {
             let report = self.run_one(seed);
             if let Some(line) = report.failure_line() {
-                panic!("{line} (here: {START_VARIABLE}={seed} {SEEDS_VARIABLE}=1 cargo test)");
+                // The command line replays the key-value store; this machine is replayed by its own test.
+                let line = line.replace(
+                    &format!("cargo sim replay {seed}"),
+                    &format!("{START_VARIABLE}={seed} {SEEDS_VARIABLE}=1 cargo test"),
+                );
+                panic!("{line}");
             }
         }
     }
@@ -101,12 +107,15 @@ where
     }
 
     fn range(&self) -> Range<u64> {
-        let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+        let number = |name: &str| {
+            let text = std::env::var(name).ok()?;
+            let parsed = text.parse::<u64>();
+            Some(parsed.unwrap_or_else(|_| panic!("{name}={text} is not a number of seeds")))
+        };
         let start = number(START_VARIABLE).unwrap_or(self.seeds.start);
-        match number(SEEDS_VARIABLE) {
-            Some(count) => start..start.saturating_add(count),
-            None => start..self.seeds.end.max(start),
-        }
+        let count = number(SEEDS_VARIABLE).unwrap_or(self.seeds.end.saturating_sub(self.seeds.start));
+        assert!(count > 0, "no seed to run: {SEEDS_VARIABLE} and the range in the code must not be empty");
+        start..start.saturating_add(count)
     }
 }
 

@@ -23,9 +23,8 @@ use crate::write::{HardState, Identity, Restored};
 /// Reads may show bytes that a failed sync left in a cache, and that no later sync will write. So the segment in
 /// which the log ends is copied to a fresh one:
 ///
-/// 1. The fresh segment is created, full of zeros, synced, and its directory entry too. It is *void*: the next
-///    recovery ignores and removes it.
-/// 2. The batches are copied into it, and synced. Still void.
+/// 1. The fresh segment is created, full of zeros. It is *void*: the next recovery ignores and removes it.
+/// 2. The batches are copied into it; it is synced, and its directory entry too. Still void.
 /// 3. Its header is written and synced. From here on it stands for the segment that it was copied from, and for
 ///    everything between the two.
 /// 4. The hard state with the new boot is written to both files and synced. It names the fresh segment, so that its
