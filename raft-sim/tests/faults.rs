@@ -111,7 +111,7 @@ fn each_partition_drops_datagrams_and_is_counted_by_its_shape() {
         |side: u16| (0..5).map(|node| if side >> node & 1 == 1 { all & !side } else { side }).collect();
     let every = u32::MAX;
     let appends = 1 << 4;
-    assert!(MESSAGE_KINDS > 4);
+    const { assert!(MESSAGE_KINDS > 4) };
     // Nodes 0 and 1 against 3 and 4; node 2 sees both.
     let bridge = vec![0b1_1000, 0b1_1000, 0, 0b0_0011, 0b0_0011];
     let ring =
