@@ -360,6 +360,7 @@ impl Raft {
             .or_else(|| self.poll_message().map(Action::Send))
             .or_else(|| self.poll_persist())
             .or_else(|| self.poll_apply())
+            .or_else(|| self.notices.pop_front())
     }
 
     /// When a tick will next matter; none while only messages or the disk can change anything.

@@ -20,6 +20,12 @@ pub(crate) struct Abstaining {
     target: Option<Index>,
 }
 
+impl Abstaining {
+    pub(super) fn has_target(&self) -> bool {
+        self.target.is_some()
+    }
+}
+
 impl Raft {
     /// The next question to the leader.
     pub(super) fn poll_abstention(&mut self) -> Option<(Member, Message)> {

@@ -2,10 +2,11 @@
 
 use alloc::collections::{BTreeSet, VecDeque};
 
+use super::abstention::Abstaining;
 use super::role::{Candidate, Follower, PreCandidate, Role};
 use super::{Raft, Sender};
 use crate::message::{Message, PreVote, PreVoteAnswer, RequestVote, VoteAnswer};
-use crate::types::{Instant, LogId, Member, Term};
+use crate::types::{Index, Instant, LogId, Member, Term};
 
 impl Raft {
     /// Falls back to follower in a higher term, with the vote unused. The leader of the term is not known yet.
@@ -15,6 +16,12 @@ impl Raft {
         self.hard_state.vote = None;
         self.gate.hard_state_changed(true);
         self.become_follower(None);
+        if let Role::Follower(follower) = &mut self.role {
+            follower.confirmed = Index(0); // Another leader's word counts for nothing in this term.
+        }
+        if self.abstaining.as_ref().is_some_and(|abstaining| abstaining.has_target()) {
+            self.abstaining = Some(Abstaining::default());
+        }
     }
 
     /// Becomes a follower in the present term. A running election timer runs on: only a leader or a granted vote
@@ -29,9 +36,10 @@ impl Raft {
             },
             Role::Leader(_) => self.random_deadline(),
         };
+        let confirmed = self.confirmed();
         self.fail_leader_reads();
         self.reads.ask_again();
-        self.role = Role::Follower(Follower::new(leader, deadline));
+        self.role = Role::Follower(Follower { confirmed, ..Follower::new(leader, deadline) });
     }
 
     /// Whether a leader was heard so lately that no election should be helped (thesis §4.2.3). By time, so that a
@@ -87,6 +95,12 @@ impl Raft {
             && !self.is_disk_stalled()
     }
 
+    /// A damaged node elects nobody, and neither does one with an empty disk that joins: it votes only once its log
+    /// names it, in whatever role.
+    fn may_vote(&self) -> bool {
+        !self.hard_state.abstaining && self.configuration().names(self.identity.member)
+    }
+
     /// Whether the oldest write is unfinished for an election timeout.
     pub(super) fn is_disk_stalled(&self) -> bool {
         self.gate
@@ -100,12 +114,21 @@ impl Raft {
         configuration.members().filter(|member| *member != me && configuration.is_voter(*member)).collect()
     }
 
+    fn confirmed(&self) -> Index {
+        match &self.role {
+            Role::Follower(follower) => follower.confirmed,
+            Role::PreCandidate(candidate) => candidate.confirmed,
+            Role::Candidate(_) | Role::Leader(_) => Index(0),
+        }
+    }
+
     fn start_pre_vote(&mut self) {
         self.fail_leader_reads();
         self.reads.ask_again();
         self.role = Role::PreCandidate(PreCandidate {
             election_deadline: self.random_deadline(),
             round: self.next_question(),
+            confirmed: self.confirmed(),
             granted: BTreeSet::from([self.identity.member]),
             to_ask: self.other_voters(),
         });
@@ -115,7 +138,7 @@ impl Raft {
     pub(super) fn handle_pre_vote(&mut self, from: Sender, m: &PreVote) {
         let granted = m.term.next() > self.hard_state.term
             && !self.is_sticky()
-            && !self.hard_state.abstaining
+            && self.may_vote()
             && self.is_up_to_date(m.last);
         let answer = PreVoteAnswer { term: self.hard_state.term, round: m.round, granted };
         self.hold(self.gate.term_write(), &from, Message::PreVoteAnswer(answer));
@@ -156,7 +179,7 @@ impl Raft {
 
     pub(super) fn handle_request_vote(&mut self, from: Sender, m: &RequestVote) {
         let free = self.hard_state.vote.is_none_or(|vote| vote == from.member);
-        let granted = free && !self.hard_state.abstaining && self.is_up_to_date(m.last);
+        let granted = free && self.may_vote() && self.is_up_to_date(m.last);
         if granted && self.hard_state.vote.is_none() {
             self.hard_state.vote = Some(from.member);
             self.gate.hard_state_changed(false);

@@ -98,6 +98,7 @@ impl Raft {
             self.append_entry(entry);
         }
         if let Role::Follower(follower) = &mut self.role {
+            follower.repeat_owed |= last.index <= follower.confirmed;
             follower.confirmed = follower.confirmed.max(last.index);
             follower.acknowledgement_owed = true;
             follower.rejection_owed = None;
@@ -170,9 +171,10 @@ impl Raft {
             ));
         }
         let matched = follower.confirmed.min(durable);
-        let owed = follower.acknowledgement_owed && matched == follower.confirmed;
+        let owed = follower.repeat_owed || (follower.acknowledgement_owed && matched == follower.confirmed);
         if owed || matched > follower.acknowledged {
             follower.acknowledgement_owed = matched < follower.confirmed;
+            follower.repeat_owed = false;
             follower.acknowledged = matched;
             follower.round_answered = round;
             return Some((

@@ -47,6 +47,8 @@ pub(crate) struct Follower {
     pub(crate) round_answered: Round,
     /// An append was accepted and is not acknowledged in full yet.
     pub(crate) acknowledgement_owed: bool,
+    /// An append that held nothing new was accepted: an acknowledgement was lost.
+    pub(crate) repeat_owed: bool,
     /// The highest index acknowledged.
     pub(crate) acknowledged: Index,
     /// A rejection to send: the refused entry, and where to look next.
@@ -64,6 +66,7 @@ impl Follower {
             round: Round(0),
             round_answered: Round(0),
             acknowledgement_owed: false,
+            repeat_owed: false,
             acknowledged: Index(0),
             rejection_owed: None,
         }
@@ -75,6 +78,8 @@ impl Follower {
 pub(crate) struct PreCandidate {
     pub(crate) election_deadline: Instant,
     pub(crate) round: Round,
+    /// What the leader of this term confirmed: it may be back.
+    pub(crate) confirmed: Index,
     pub(crate) granted: BTreeSet<Member>,
     /// Whom to ask still.
     pub(crate) to_ask: VecDeque<Member>,

@@ -11,6 +11,7 @@ mod hostile;
 mod log_model;
 mod paper;
 mod random;
+mod regressions;
 mod script;
 mod smoke;
 mod solo;
