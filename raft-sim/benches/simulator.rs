@@ -5,7 +5,8 @@
 //!
 //! The second table is an estimate: how often the run did something, as it counted, times what that costs alone on
 //! warm caches. So each share is rather too small, and the rest (cores, replicas, journals, oracles, clients) too
-//! large; for that, use a profiler. The time line is measured, as the difference that it makes.
+//! large; for what is in it, run the same binary under a profiler: release builds keep their line tables. The time line
+//! is measured, as the difference that it makes.
 
 #![allow(clippy::disallowed_types)] // Wall-clock time is what a benchmark is for.
 
