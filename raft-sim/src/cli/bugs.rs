@@ -56,7 +56,7 @@ pub(crate) fn main(arguments: &BugsArguments) -> Result<u8, String> {
     }
     let nursery = Nursery { root, folder: target_folder().join("bugs") };
     nursery.copy_sources()?;
-    println!("{:<6} {:<58} {:<22} {:>6} {:>8}  verdict", "bug", "mistake", "caught by", "seeds", "seconds");
+    println!("{:<6} {:<72} {:<22} {:>6} {:>8}  verdict", "bug", "mistake", "caught by", "seeds", "seconds");
     let mut all_good = nursery.control()?;
     for bug in &bugs {
         all_good &= nursery.plant(bug)?;
@@ -150,7 +150,7 @@ impl Nursery {
         let verdict = if silent { "silent, as it must be" } else { "NOT SILENT" };
         let by = catch.oracle.unwrap_or_else(|| "-".into());
         println!(
-            "{:<6} {:<58} {by:<22} {:>6} {:>8}  {verdict}",
+            "{:<6} {:<72} {by:<22} {:>6} {:>8}  {verdict}",
             "clean", "none: the control", catch.seeds, catch.seconds
         );
         Ok(silent)
@@ -159,7 +159,7 @@ impl Nursery {
     fn plant(&self, bug: &Bug) -> Result<bool, String> {
         if let Some(reason) = &bug.impossible {
             println!(
-                "{:<6} {:<58} {:<22} {:>6} {:>8}  impossible: {reason}",
+                "{:<6} {:<72} {:<22} {:>6} {:>8}  impossible: {reason}",
                 bug.name, bug.title, "-", "-", "-"
             );
             return Ok(true);
@@ -256,7 +256,7 @@ fn report(bug: &Bug, mut catches: Vec<Catch>) -> bool {
     let panics =
         if panics > 0 { format!(" ({panics} panics of the core, not counted)") } else { String::new() };
     println!(
-        "{:<6} {:<58} {by:<22} {:>6} {:>8}  {verdict}{panics}",
+        "{:<6} {:<72} {by:<22} {:>6} {:>8}  {verdict}{panics}",
         bug.name, bug.title, median.seeds, median.seconds
     );
     caught
