@@ -61,30 +61,6 @@ fn a_fuzzers_bytes_decide_a_run() {
 }
 
 #[test]
-fn a_state_machine_of_yours_in_twenty_lines() {
-    #[derive(Clone, Debug, Default)]
-    struct Counter(u64);
-    impl StateMachine for Counter {
-        type Command = u64;
-        type Response = u64;
-        type Query = ();
-        type Answer = u64;
-        fn apply(&mut self, _: Index, add: u64) -> u64 {
-            self.0 += add;
-            self.0
-        }
-        fn query(&self, (): ()) -> u64 {
-            self.0
-        }
-        fn digest(&self) -> Option<u64> {
-            Some(self.0)
-        }
-    }
-    let ask = |draw: &mut raft_sim::Draw<'_>, _| Ask::Command(draw.below(10));
-    Check::new(Counter::default(), ask).seeds(0..5).options(short()).run();
-}
-
-#[test]
 #[should_panic(expected = "state-digest")]
 fn a_state_machine_that_is_not_deterministic_is_caught() {
     /// What it does depends on how often it was cloned, as it would depend on an address or a clock.
