@@ -82,11 +82,14 @@ pub struct JournalConfig {
     pub segment_bytes: u64,
     /// Bytes of entries in one batch (one sync); a single larger write still goes.
     pub batch_bytes_max: u64,
+    /// Bytes of the newest entries ([`Entry::size`](crate::Entry::size)) that recovery hands back; older ones are read
+    /// when they are needed.
+    pub recovered_bytes_max: u64,
 }
 
 impl Default for JournalConfig {
     fn default() -> JournalConfig {
-        JournalConfig { segment_bytes: 64 << 20, batch_bytes_max: 1 << 20 }
+        JournalConfig { segment_bytes: 64 << 20, batch_bytes_max: 1 << 20, recovered_bytes_max: 16 << 20 }
     }
 }
 

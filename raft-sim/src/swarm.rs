@@ -368,7 +368,11 @@ impl Settings {
     /// The settings of the journal.
     #[must_use]
     pub fn journal(&self) -> JournalConfig {
-        JournalConfig { segment_bytes: self.segment_bytes, batch_bytes_max: self.batch_bytes_max }
+        JournalConfig {
+            segment_bytes: self.segment_bytes,
+            batch_bytes_max: self.batch_bytes_max,
+            ..JournalConfig::default()
+        }
     }
 
     /// The settings of the codec.

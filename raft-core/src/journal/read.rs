@@ -290,9 +290,13 @@ fn describe_records(records: &[Record]) -> String {
                 _ => "append nothing".to_string(),
             },
             Record::Seal => "seal".to_string(),
-            Record::Chunk(chunk) => format!("chunk of snapshot {} at {}", chunk.snapshot, chunk.offset),
-            Record::Install(meta) => format!("install snapshot {}", meta.last),
-            Record::Discard(meta) => format!("discard through {}", meta.last),
+            Record::Install { file, snapshot } => format!("install snapshot {file} of {}", snapshot.last),
+            Record::Discard { file, discard } => {
+                format!(
+                    "discard through {} under snapshot {file} of {}",
+                    discard.through, discard.snapshot.last
+                )
+            }
         };
         out.push_str(separator);
         out.push_str(&text);

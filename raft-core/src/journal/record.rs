@@ -7,8 +7,8 @@ use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 
 use crate::entry::Entry;
+use crate::snapshot::{Discard, SnapshotMeta};
 use crate::types::Index;
-use crate::write::{Chunk, SnapshotMeta};
 
 /// One change of the log. Append-only: the position of a variant is its number on disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,12 +26,20 @@ pub enum Record {
     /// Nothing. Reserved: the mark of a hard-state record says more than a record of the log could (see
     /// [`Journal::seal`](super::Journal::seal)).
     Seal,
-    /// Reserved for snapshots.
-    Chunk(Chunk),
-    /// Reserved for snapshots.
-    Install(Box<SnapshotMeta>),
-    /// Reserved for snapshots.
-    Discard(Box<SnapshotMeta>),
+    /// The snapshot in this file is current, and the log is empty after it.
+    Install {
+        /// The number in the file's name.
+        file: u64,
+        /// The snapshot.
+        snapshot: Box<SnapshotMeta>,
+    },
+    /// The snapshot in this file is current, and the log's beginning is gone.
+    Discard {
+        /// The number in the file's name.
+        file: u64,
+        /// What is discarded.
+        discard: Box<Discard>,
+    },
 }
 
 /// [`Record`] without owning the entries; the same bytes.

@@ -96,14 +96,7 @@ impl Recovery {
         remove_superseded(&segments, &reading, &mut ops);
 
         let journal = Journal::new(config, identity, newest, position, last.index);
-        let restored = Restored {
-            identity,
-            boot: newest.boot,
-            hard_state: newest.hard_state,
-            founding,
-            snapshot: None,
-            entries: reading.entries,
-        };
+        let restored = Restored::of_log(identity, newest.boot, newest.hard_state, founding, reading.entries);
         Ok(Recovery { ops, report, journal, restored })
     }
 

@@ -288,7 +288,7 @@ fn check(entries: &[Entry], records: &[Record]) -> Checked {
                 }
             }
             Record::Seal => {}
-            Record::Chunk(_) | Record::Install(_) | Record::Discard(_) => return Checked::Reserved,
+            Record::Install { .. } | Record::Discard { .. } => return Checked::Reserved,
         }
     }
     Checked::Fits
@@ -299,7 +299,7 @@ fn apply(log: &mut Vec<Entry>, record: Record) {
         Record::Truncate { from } => log.truncate(from.previous().0 as usize),
         Record::Append { entries } if log.is_empty() => *log = entries,
         Record::Append { entries } => log.extend(entries),
-        Record::Seal | Record::Chunk(_) | Record::Install(_) | Record::Discard(_) => {}
+        Record::Seal | Record::Install { .. } | Record::Discard { .. } => {}
     }
 }
 

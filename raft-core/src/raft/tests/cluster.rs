@@ -111,14 +111,9 @@ impl Cluster {
     fn start(&mut self, id: u64, mut disk: Disk) {
         disk.boot += 1;
         disk.unsynced.clear();
-        let restored = Restored {
-            identity: identity(id),
-            boot: Boot(disk.boot),
-            hard_state: disk.hard_state,
-            founding: Configuration::of_voters((1..=self.size).map(member)),
-            snapshot: None,
-            entries: disk.entries.clone(),
-        };
+        let founding = Configuration::of_voters((1..=self.size).map(member));
+        let restored =
+            Restored::of_log(identity(id), Boot(disk.boot), disk.hard_state, founding, disk.entries.clone());
         let raft = Raft::new(self.config.clone(), restored, self.now, 42).expect("the settings are valid");
         self.nodes.insert(id, Node { raft, disk, applied: Vec::new(), notices: Vec::new() });
     }

@@ -300,14 +300,9 @@ impl Solo {
 }
 
 fn boot(size: u64, disk: &Disk, config: &Config, now: Instant) -> Raft {
-    let restored = Restored {
-        identity: identity(1),
-        boot: Boot(disk.boot),
-        hard_state: disk.hard_state,
-        founding: Configuration::of_voters((1..=size).map(member)),
-        snapshot: None,
-        entries: disk.entries.clone(),
-    };
+    let founding = Configuration::of_voters((1..=size).map(member));
+    let restored =
+        Restored::of_log(identity(1), Boot(disk.boot), disk.hard_state, founding, disk.entries.clone());
     Raft::new(config.clone(), restored, now, 42).expect("the settings are valid")
 }
 
