@@ -25,6 +25,8 @@ mod record;
 mod recovery;
 mod replay;
 mod sector;
+mod stub;
+pub use stub::*;
 mod segment;
 #[cfg(test)]
 mod tests;

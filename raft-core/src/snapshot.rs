@@ -1,9 +1,13 @@
 //! Snapshots: what names one, and how its bytes go out of a state machine and back into one.
 
+use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::Bytes;
+use postcard::ser_flavors::Flavor;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::membership::Configuration;
@@ -65,6 +69,56 @@ pub trait Source {
     /// # Errors
     /// The bytes can't be read, or are not what was written.
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, SourceError>;
+}
+
+/// Writes a value in postcard: the body of a [`StateMachine::write`](crate::replica::StateMachine::write).
+///
+/// # Panics
+/// If the value's own `Serialize` fails.
+pub fn write_value<T: Serialize>(value: &T, out: &mut dyn Sink) {
+    struct Into<'a>(&'a mut dyn Sink);
+    impl Flavor for Into<'_> {
+        type Output = ();
+
+        fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+            self.0.write(&[byte]);
+            Ok(())
+        }
+
+        fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+            self.0.write(bytes);
+            Ok(())
+        }
+
+        fn finalize(self) -> postcard::Result<()> {
+            Ok(())
+        }
+    }
+    postcard::serialize_with_flavor(value, Into(out)).expect("a state machine's image can be serialized");
+}
+
+/// Reads what [`write_value`] wrote, to the end of the source: the body of a
+/// [`StateMachine::restore`](crate::replica::StateMachine::restore).
+///
+/// # Errors
+/// Those of the source; or the bytes are not such a value, all of them.
+pub fn read_value<T: DeserializeOwned>(input: &mut dyn Source) -> Result<T, SourceError> {
+    const PIECE: usize = 64 << 10;
+    let mut bytes = Vec::new();
+    loop {
+        let start = bytes.len();
+        bytes.resize(start + PIECE, 0);
+        let count = input.read(&mut bytes[start..])?;
+        bytes.truncate(start + count);
+        if count < PIECE {
+            break;
+        }
+    }
+    match postcard::take_from_bytes(&bytes) {
+        Ok((value, [])) => Ok(value),
+        Ok((_, rest)) => Err(SourceError { what: format!("{} bytes are left over", rest.len()) }),
+        Err(error) => Err(SourceError { what: format!("{error}") }),
+    }
 }
 
 /// Why a snapshot could not be read.

@@ -182,6 +182,7 @@ impl<S: StateMachine> Replica<S> {
                 Refused::NotLeader(_) | Refused::LeaderChanged => NOT_LEADER,
                 Refused::TooLarge { .. } => TOO_LARGE,
                 Refused::Busy(_) | Refused::TimedOut => BUSY,
+                Refused::Snapshot(_) | Refused::Unencodable => MALFORMED,
                 Refused::Stopped => STOPPED,
             }),
         })
