@@ -133,7 +133,9 @@ impl Raft {
             if early {
                 follower.shelf.put(previous, entries, bytes_max);
             }
-            follower.rejection_owed = Some((previous, hint));
+            // What is on the shelf need not come again: the gap that is named ends where the shelf begins.
+            let refused = follower.shelf.first().filter(|first| first.index < previous.index).unwrap_or(previous);
+            follower.rejection_owed = Some((refused, hint));
         }
     }
 

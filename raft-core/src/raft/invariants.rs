@@ -61,7 +61,8 @@ impl Raft {
                         ));
                     }
                 }
-                if self.log.term_at(leader.term_start) != Some(self.hard_state.term) {
+                let own = self.log.term_at(leader.term_start);
+                if leader.term_start > self.log.base().index && own != Some(self.hard_state.term) {
                     return Err(format!("the leader has no entry of its own at {}", leader.term_start));
                 }
                 Ok(())
