@@ -53,6 +53,11 @@ impl Receiving {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.received > 0
+    }
+
     fn is_complete(&self) -> bool {
         self.is_begun && self.received == self.snapshot.length
     }

@@ -120,13 +120,14 @@ impl Disk {
                 let count = (0..=found.len()).rev().find(enough).unwrap_or(0);
                 if found.is_empty() { Loaded::Gone } else { Loaded::Entries(found[..count].to_vec()) }
             }
-            Wanted::Chunk { snapshot, offset, bytes_max } => match &self.snapshot {
-                Some((meta, content)) if meta.same_content(snapshot) => {
+            // One that was offered is complete, whether or not the log says already that it is current.
+            Wanted::Chunk { snapshot, offset, bytes_max } => {
+                let mut all = self.snapshot.iter().chain(&self.own_snapshots);
+                all.find(|(meta, _)| meta.same_content(snapshot)).map_or(Loaded::Gone, |(meta, content)| {
                     let end = (offset + bytes_max).min(meta.length) as usize;
                     Loaded::Chunk(content.slice(*offset as usize..end))
-                }
-                Some(_) | None => Loaded::Gone,
-            },
+                })
+            }
         }
     }
 }

@@ -59,9 +59,9 @@ impl World {
             uncommitted_bytes_max: 1_000,
             apply_bytes_max: 100,
             cache_bytes_max: 150,
-            chunk_bytes_max: 20,
+            chunk_bytes_max: 60,
             chunks_in_flight_max: 3,
-            trailing_entries: 2,
+            trailing_entries: 0,
             pinned_bytes_max: 300,
             proposal_timeout: Span::from_millis(2_000),
             read_timeout: Span::from_millis(1_000),
@@ -104,7 +104,7 @@ impl World {
             21..=24 => self.flow(pick),
             25..=27 => self.propose(id),
             28 => self.read(id),
-            29 if pick.is_multiple_of(2) => self.crash(id, pick / 2),
+            29 if pick.is_multiple_of(3) => self.crash(id, pick / 3),
             29 => {
                 self.cluster.snapshot(id);
             }
