@@ -93,6 +93,8 @@ pub struct Status {
     pub progress: Vec<(Member, Index, Index)>,
     /// Bytes of the log's entries in memory.
     pub log_bytes: u64,
+    /// How many terms the log has.
+    pub terms: usize,
     /// The log's first entry, which may be one after its last.
     pub log_start: Index,
     /// The last entry that the current snapshot covers; index 0 without one.

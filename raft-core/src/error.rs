@@ -45,7 +45,9 @@ impl fmt::Display for Refused {
             Refused::TimedOut => write!(f, "no answer in time"),
             Refused::LeaderChanged => write!(f, "the leader changed before the answer; try again"),
             Refused::Snapshot(why) => write!(f, "the snapshot is of no use: {why}"),
-            Refused::Unencodable => write!(f, "the command can't be encoded, or not read back; mend its type"),
+            Refused::Unencodable => {
+                write!(f, "the command can't be encoded, or not read back; mend its type")
+            }
             Refused::Stopped => write!(f, "this node has stopped; restart it"),
         }
     }

@@ -247,61 +247,31 @@ impl Raft {
     /// Settles what the message's term means (Raft §5.1). True: the message is dealt with.
     fn is_overruled(&mut self, from: &Sender, message: &Message) -> bool {
         let term = message.term();
-        match message {
-            // A pre-vote changes nothing here; its handler compares the terms.
-            Message::PreVote(_) => return false,
-            Message::RequestVote(m) if term >= self.hard_state.term && !m.transfer && self.is_sticky() => {
-                return true;
-            }
-            Message::RequestVote(_)
-            | Message::PreVoteAnswer(_)
-            | Message::VoteAnswer(_)
-            | Message::Append(_)
-            | Message::AppendAcknowledgement(_)
-            | Message::AppendRejection(_)
-            | Message::Heartbeat(_)
-            | Message::HeartbeatAnswer(_)
-            | Message::StaleTerm(_)
-            | Message::ReadIndex(_)
-            | Message::ReadIndexAnswer(_)
-            | Message::Abstention(_)
-            | Message::AbstentionAnswer(_)
-            | Message::Forward(_)
-            | Message::ForwardAnswer(_)
-            | Message::SnapshotChunk(_)
-            | Message::SnapshotChunkAnswer(_) => {}
+        if let Message::PreVote(_) = message {
+            return false; // It changes nothing here; its handler compares the terms.
+        }
+        if let Message::RequestVote(m) = message
+            && term >= self.hard_state.term
+            && !m.transfer
+            && self.is_sticky()
+        {
+            return true;
         }
         if term > self.hard_state.term {
             self.adopt_term(term);
-            return false;
         }
         if term == self.hard_state.term {
             return false;
         }
-        let round = match message {
-            Message::Append(m) => m.round,
-            Message::SnapshotChunk(m) => m.round,
-            Message::Heartbeat(m) => m.round,
-            Message::RequestVote(_) => Round(0),
-            // A pre-vote is granted by nodes of lower terms too.
-            Message::PreVoteAnswer(_) => return false,
-            Message::PreVote(_)
-            | Message::VoteAnswer(_)
-            | Message::AppendAcknowledgement(_)
-            | Message::AppendRejection(_)
-            | Message::HeartbeatAnswer(_)
-            | Message::StaleTerm(_)
-            | Message::ReadIndex(_)
-            | Message::ReadIndexAnswer(_)
-            | Message::Abstention(_)
-            | Message::AbstentionAnswer(_)
-            | Message::Forward(_)
-            | Message::ForwardAnswer(_)
-            | Message::SnapshotChunkAnswer(_) => return true,
-        };
-        // A deposed leader or an old candidate must learn of it, or it would go on for ever.
-        let answer = Message::StaleTerm(StaleTerm { term: self.hard_state.term, round });
-        self.hold(self.gate.term_write(), from, answer);
+        match outdated(message) {
+            Outdated::Counts => return false,
+            Outdated::Void => {}
+            // A deposed leader or an old candidate must learn of it, or it would go on for ever.
+            Outdated::Told(round) => {
+                let answer = Message::StaleTerm(StaleTerm { term: self.hard_state.term, round });
+                self.hold(self.gate.term_write(), from, answer);
+            }
+        }
         true
     }
 
@@ -431,6 +401,7 @@ impl Raft {
             applied: self.applied,
             progress: self.progress(),
             log_bytes: self.log.bytes(),
+            terms: self.log.run_count(),
             log_start: self.log.base().index.next(),
             snapshot: self.snapshot_last(),
         }
@@ -518,6 +489,39 @@ impl Raft {
         self.log.truncate_from(from);
         self.gate.truncated(from);
         self.configurations.retain(|(index, _)| *index < from);
+    }
+}
+
+/// What a message of an earlier term is worth.
+enum Outdated {
+    /// As much as any other.
+    Counts,
+    /// Nothing.
+    Void,
+    /// Nothing, and its sender is told, in answer to this round.
+    Told(Round),
+}
+
+fn outdated(message: &Message) -> Outdated {
+    match message {
+        Message::Append(m) => Outdated::Told(m.round),
+        Message::SnapshotChunk(m) => Outdated::Told(m.round),
+        Message::Heartbeat(m) => Outdated::Told(m.round),
+        Message::RequestVote(_) => Outdated::Told(Round(0)),
+        // A pre-vote is granted by nodes of lower terms too.
+        Message::PreVote(_) | Message::PreVoteAnswer(_) => Outdated::Counts,
+        Message::VoteAnswer(_)
+        | Message::AppendAcknowledgement(_)
+        | Message::AppendRejection(_)
+        | Message::HeartbeatAnswer(_)
+        | Message::StaleTerm(_)
+        | Message::ReadIndex(_)
+        | Message::ReadIndexAnswer(_)
+        | Message::Abstention(_)
+        | Message::AbstentionAnswer(_)
+        | Message::Forward(_)
+        | Message::ForwardAnswer(_)
+        | Message::SnapshotChunkAnswer(_) => Outdated::Void,
     }
 }
 

@@ -134,7 +134,8 @@ impl Raft {
                 follower.shelf.put(previous, entries, bytes_max);
             }
             // What is on the shelf need not come again: the gap that is named ends where the shelf begins.
-            let refused = follower.shelf.first().filter(|first| first.index < previous.index).unwrap_or(previous);
+            let refused =
+                follower.shelf.first().filter(|first| first.index < previous.index).unwrap_or(previous);
             follower.rejection_owed = Some((refused, hint));
         }
     }

@@ -15,8 +15,13 @@ impl Raft {
     pub fn check_invariants(&self) -> Result<(), String> {
         let last = self.log.last();
         let (base, snapshot) = (self.log.base().index, self.snapshot_last().index);
-        if base > snapshot || (snapshot > self.applied && self.restoring.is_none() && self.unapplied.is_empty()) {
-            return Err(format!("base {base} <= snapshot {snapshot} <= applied {} does not hold", self.applied));
+        if base > snapshot
+            || (snapshot > self.applied && self.restoring.is_none() && self.unapplied.is_empty())
+        {
+            return Err(format!(
+                "base {base} <= snapshot {snapshot} <= applied {} does not hold",
+                self.applied
+            ));
         }
         let marks = [self.applied, self.applying, self.commit, last.index];
         if !marks.is_sorted() {
@@ -32,7 +37,10 @@ impl Raft {
             return Err(format!("the last entry {last} is of a later term than {}", self.hard_state.term));
         }
         if self.log.cached_from() > last.index.next() || self.log.cached_from() <= base {
-            return Err(format!("entries in memory from {}, in a log {base}..{last}", self.log.cached_from()));
+            return Err(format!(
+                "entries in memory from {}, in a log {base}..{last}",
+                self.log.cached_from()
+            ));
         }
         let mut previous: Option<crate::types::LogId> = None;
         for entry in self.log.iter() {

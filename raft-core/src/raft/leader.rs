@@ -292,7 +292,8 @@ impl View<'_> {
         } else {
             self.take_fetched(peer, want)?
         };
-        let previous = self.log.id_at(want.first.previous()).expect("the log reaches to before its first entry");
+        let previous =
+            self.log.id_at(want.first.previous()).expect("the log reaches to before its first entry");
         peer.sent(want, last_id(previous, &entries).index, entries_size(&entries), self.now);
         peer.commit_told = self.commit;
         let (term, commit) = (self.term, self.commit);
@@ -318,7 +319,9 @@ impl View<'_> {
         let Mode::Snapshot(transfer) = &mut peer.mode else { return None };
         let (offset, length) = transfer.wants(self.config)?;
         let bytes = match &mut peer.fetched {
-            Fetched::Chunk(at, bytes) if *at == offset && bytes.len() as u64 == length => core::mem::take(bytes),
+            Fetched::Chunk(at, bytes) if *at == offset && bytes.len() as u64 == length => {
+                core::mem::take(bytes)
+            }
             // Read for a place that is not wanted any more.
             Fetched::Chunk(..) | Fetched::Entries(_) => {
                 peer.fetched = Fetched::Nothing;

@@ -50,7 +50,8 @@ impl Raft {
         match (&request.wanted, loaded) {
             (_, Loaded::Damaged) => self.handle_disk_failed(),
             (Wanted::Entries { from, through, runs, .. }, Loaded::Gone) => {
-                let is_there = *from > self.log.base().index && self.log.runs_between(*from, *through) == *runs;
+                let is_there =
+                    *from > self.log.base().index && self.log.runs_between(*from, *through) == *runs;
                 if is_there { self.handle_disk_failed() } else { self.forget_fetch(purpose, request.number) }
             }
             (Wanted::Entries { from, .. }, Loaded::Entries(entries)) => {
@@ -59,7 +60,11 @@ impl Raft {
             }
             (Wanted::Chunk { snapshot, .. }, Loaded::Gone) => {
                 let is_current = self.snapshot.as_ref().is_some_and(|current| current.same_content(snapshot));
-                if is_current { self.handle_disk_failed() } else { self.restart_transfer(purpose, request.number) }
+                if is_current {
+                    self.handle_disk_failed()
+                } else {
+                    self.restart_transfer(purpose, request.number)
+                }
             }
             (Wanted::Chunk { offset, .. }, Loaded::Chunk(bytes)) => {
                 let offset = *offset;
@@ -75,7 +80,9 @@ impl Raft {
     /// The beginning of what was read that is in the log still: the range may have been overwritten meanwhile.
     fn agreeing(&self, from: Index, mut entries: Vec<Entry>) -> Vec<Entry> {
         let fits = |(offset, entry): &(u64, &Entry)| {
-            entry.index.0 == from.0 + offset && self.log.holds(entry.id()) && entry.index > self.log.base().index
+            entry.index.0 == from.0 + offset
+                && self.log.holds(entry.id())
+                && entry.index > self.log.base().index
         };
         let count = (0..).zip(&entries).take_while(fits).count();
         entries.truncate(count);
@@ -156,7 +163,9 @@ impl Raft {
                     Some(_) | None => continue,
                 },
                 Mode::Probe { .. } | Mode::Pipeline(_) => match peer.wants(&self.config, end) {
-                    Some(want) if want.first < self.log.cached_from() && want.first > self.log.base().index => {
+                    Some(want)
+                        if want.first < self.log.cached_from() && want.first > self.log.base().index =>
+                    {
                         let through = want.through.min(self.log.cached_from().previous());
                         let runs = self.log.runs_between(want.first, through);
                         let bytes_max = self.config.append_bytes_max;

@@ -93,7 +93,9 @@ impl Raft {
         check_chunk(&m)?;
         self.follow(from, m.round)?;
         let last = m.snapshot.last;
-        if let Some(ours) = self.log.id_at(last.index).filter(|ours| last.index <= self.commit && *ours != last) {
+        if let Some(ours) =
+            self.log.id_at(last.index).filter(|ours| last.index <= self.commit && *ours != last)
+        {
             return Err(Violation::CommittedConflict { ours, theirs: last });
         }
         if self.has_all_of(last) {

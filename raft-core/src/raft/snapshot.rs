@@ -100,7 +100,10 @@ impl Raft {
     #[must_use]
     pub fn configuration_at(&self, index: Index) -> Option<&Configuration> {
         let after = self.configurations.partition_point(|(at, _)| *at <= index);
-        after.checked_sub(1).and_then(|at| self.configurations.get(at)).map(|(_, configuration)| configuration)
+        after
+            .checked_sub(1)
+            .and_then(|at| self.configurations.get(at))
+            .map(|(_, configuration)| configuration)
     }
 
     /// The installed snapshot, once it is durable. Nothing is applied after it before the host confirms it.

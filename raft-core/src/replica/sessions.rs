@@ -157,7 +157,8 @@ impl Sessions {
     /// The table's bytes, in postcard, for a snapshot.
     pub(super) fn encode(&self) -> Vec<u8> {
         let table: Vec<_> = self.open.iter().map(|(id, session)| (*id, session)).collect();
-        postcard::to_allocvec(&table).expect("a vector grows, and the types have only shapes that postcard knows")
+        postcard::to_allocvec(&table)
+            .expect("a vector grows, and the types have only shapes that postcard knows")
     }
 
     /// Reads [`encode`](Sessions::encode)'s bytes. None if they are not such, or break the table's invariant: two sessions

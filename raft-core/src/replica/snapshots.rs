@@ -12,7 +12,9 @@ use core::fmt;
 
 use super::sessions::Sessions;
 use super::{ActionOf, Outcome, Replica, ReplicaAction, StateMachine, StopReason};
-use crate::journal::{DiskOp, LoadPlan, ReadFailed, RestorePlan, SnapshotPlan, SnapshotWriteError, WrittenSnapshot};
+use crate::journal::{
+    DiskOp, LoadPlan, ReadFailed, RestorePlan, SnapshotPlan, SnapshotWriteError, WrittenSnapshot,
+};
 use crate::load::{LoadRequest, Loaded};
 use crate::membership::Configuration;
 use crate::snapshot::{Sink, Source, SourceError};
@@ -130,10 +132,7 @@ pub struct LoadOutcome {
 impl LoadJob {
     /// Reads. `read` gives that many bytes of a file of the data directory from an offset on.
     #[must_use]
-    pub fn run(
-        &self,
-        read: &mut dyn FnMut(&str, u64, u64) -> Result<Vec<u8>, ReadFailed>,
-    ) -> LoadOutcome {
+    pub fn run(&self, read: &mut dyn FnMut(&str, u64, u64) -> Result<Vec<u8>, ReadFailed>) -> LoadOutcome {
         LoadOutcome { request: self.request.clone(), loaded: self.plan.run(read) }
     }
 }
@@ -158,7 +157,11 @@ impl<S: StateMachine> Replica<S> {
             || self.raft.term_count() > self.config.snapshot_after_terms;
         let is_wanted = grown || self.snapshot_wanted;
         let is_new = self.applied > self.raft.snapshot_last().index;
-        if !is_wanted || !is_new || self.snapshotting || self.restoring.is_some() || self.raft.is_snapshot_pinned()
+        if !is_wanted
+            || !is_new
+            || self.snapshotting
+            || self.restoring.is_some()
+            || self.raft.is_snapshot_pinned()
         {
             return None;
         }

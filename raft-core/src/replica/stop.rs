@@ -46,7 +46,10 @@ impl fmt::Display for StopReason {
         match self {
             StopReason::DiskFailed => write!(f, "the disk failed; restart the node to recover from it"),
             StopReason::Damaged => {
-                write!(f, "the disk does not hold what was written to it; restart the node to have it repaired")
+                write!(
+                    f,
+                    "the disk does not hold what was written to it; restart the node to have it repaired"
+                )
             }
             StopReason::Snapshot { what } => {
                 write!(f, "a snapshot can't be used ({what}); check the state machine, then restart the node")

@@ -47,8 +47,8 @@ fn message() -> impl Strategy<Value = Message> {
         ".{0,20}".prop_map(ForwardOutcome::Refused),
     ];
     let numbers = (number(), number(), number(), any::<bool>());
-    (0..18, numbers, configuration(), log_id(), log_id(), vec(entry(), 0..20), bytes(3_000), outcome).prop_map(
-        |(kind, (a, b, c, yes), configuration, id, other, entries, command, outcome)| {
+    (0..18, numbers, configuration(), log_id(), log_id(), vec(entry(), 0..20), bytes(3_000), outcome)
+        .prop_map(|(kind, (a, b, c, yes), configuration, id, other, entries, command, outcome)| {
             let (term, round, index) = (Term(a), Round(b), Index(c));
             match kind {
                 0 => Message::PreVote(PreVote { term, round, last: id }),
@@ -85,8 +85,7 @@ fn message() -> impl Strategy<Value = Message> {
                     restart: yes,
                 }),
             }
-        },
-    )
+        })
 }
 
 pub(crate) fn envelope() -> impl Strategy<Value = Envelope> {

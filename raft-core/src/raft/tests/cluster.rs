@@ -217,7 +217,10 @@ impl Cluster {
         disk.own_snapshots.clear();
         let restored = disk.restored(id, founding);
         let raft = Raft::new(self.config.clone(), restored, self.now, 42).expect("the settings are valid");
-        self.nodes.insert(id, Node { raft, disk, applied: Vec::new(), notices: Vec::new(), loads: VecDeque::new() });
+        self.nodes.insert(
+            id,
+            Node { raft, disk, applied: Vec::new(), notices: Vec::new(), loads: VecDeque::new() },
+        );
     }
 
     /// Power is lost: unsynced writes are gone.
@@ -257,9 +260,11 @@ impl Cluster {
                     node.raft.handle_applied(last);
                 }
                 Action::Restore(meta) => {
-                    let (current, content) = node.disk.snapshot.as_ref().expect("a restore follows an install");
+                    let (current, content) =
+                        node.disk.snapshot.as_ref().expect("a restore follows an install");
                     assert_eq!(*current, meta);
-                    node.applied = postcard::from_bytes(content).expect("it was written as a list of entries");
+                    node.applied =
+                        postcard::from_bytes(content).expect("it was written as a list of entries");
                     assert_eq!(node.applied.last().map(Entry::id), Some(meta.last));
                     node.raft.handle_applied(meta.last.index);
                 }

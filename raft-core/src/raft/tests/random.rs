@@ -253,7 +253,8 @@ impl World {
                     let seen = self.seen.get_mut(&id).expect("it exists");
                     assert!(meta.last.index > seen.applied, "{id} goes back to {}", meta.last);
                     seen.applied = meta.last.index;
-                    let same = self.committed.get(&meta.last.index).is_some_and(|entry| entry.id() == meta.last);
+                    let same =
+                        self.committed.get(&meta.last.index).is_some_and(|entry| entry.id() == meta.last);
                     assert!(same, "{id} has a snapshot of {}, which is not committed", meta.last);
                 }
                 Action::Send(_) | Action::Persist(_) | Action::Load(_) | Action::RoleChanged(_) => {}
@@ -296,7 +297,12 @@ impl World {
         }
         let is_covered = |entry: &Entry| entry.index <= raft.status().snapshot.index;
         for entry in self.committed.values().filter(|entry| entry.term < term && !is_covered(entry)) {
-            assert_eq!(raft.id_at(entry.index), Some(entry.id()), "the leader of {term} lacks {}", entry.id());
+            assert_eq!(
+                raft.id_at(entry.index),
+                Some(entry.id()),
+                "the leader of {term} lacks {}",
+                entry.id()
+            );
         }
     }
 

@@ -169,11 +169,14 @@ fn the_acknowledgement_waits_for_the_installation() {
     node.hear(2, chunk(2, &snapshot_of(id(2, 50), b"state"), 0, b"state"));
     node.hear(2, super::solo::append(2, id(2, 50), &[2, 2], 52));
     assert_eq!(node.acknowledged_to(2), None);
-    let kinds: Vec<_> = node.disk.unsynced.iter().map(|p| (p.write.install.is_some(), p.write.append.len())).collect();
+    let kinds: Vec<_> =
+        node.disk.unsynced.iter().map(|p| (p.write.install.is_some(), p.write.append.len())).collect();
     assert_eq!(kinds, [(true, 0), (false, 2)], "an install closes its write");
     node.sync_one();
     assert_eq!(node.acknowledged_to(2), Some(50));
-    assert!(node.notices.iter().any(|action| matches!(action, Action::Restore(meta) if meta.last == id(2, 50))));
+    assert!(
+        node.notices.iter().any(|action| matches!(action, Action::Restore(meta) if meta.last == id(2, 50)))
+    );
     assert_eq!(node.applied, [], "nothing is applied before the state is restored");
     node.raft.handle_applied(Index(50));
     node.sync_one();

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::cluster::{steady, Disk, identity, log_of, member};
+use super::cluster::{Disk, identity, log_of, member, steady};
 use crate::action::{Action, RoleName};
 use crate::config::Config;
 use crate::entry::Entry;
