@@ -8,9 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use raft_core::journal::{
-    DiskOp, Files, Journal, JournalConfig, OnDamage, ReadFailed, Recovery, initialise,
-};
+use raft_core::journal::{DiskOp, Files, Journal, JournalConfig, OnDamage, ReadFailed, Recovery, initialise};
 use raft_core::{
     Action, ClusterId, Config, Configuration, Envelope, Epoch, Identity, Incarnation, Instant, Member,
     NodeId, Payload, Raft,

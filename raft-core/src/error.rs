@@ -180,6 +180,13 @@ pub enum RestoreError {
         /// The byte at which the damage starts.
         offset: u64,
     },
+    /// The disk refuses to give a file's bytes.
+    Unreadable {
+        /// The file.
+        file: String,
+        /// What the disk said.
+        what: String,
+    },
     /// A file of a format version that this version does not know, or that contradicts itself.
     Unsupported {
         /// The file.
@@ -214,6 +221,9 @@ impl fmt::Display for RestoreError {
                 "{file}: damaged at byte {offset}, and this is the only voter, so no peer can repair it; \
                  restore a backup or use quorum-loss recovery"
             ),
+            RestoreError::Unreadable { file, what } => {
+                write!(f, "{file} can't be read: {what}; check the disk, then start again")
+            }
             RestoreError::Unsupported { file, what } => write!(f, "{file}: {what}"),
         }
     }

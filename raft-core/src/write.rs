@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::entry::{Entry, Payload, last_id};
+use crate::entry::Entry;
 use crate::membership::Configuration;
 use crate::snapshot::{Chunk, Discard, SnapshotMeta};
 use crate::types::{Boot, ClusterId, Epoch, Index, LogId, Member, Term};
@@ -114,40 +114,6 @@ pub struct Restored {
 }
 
 impl Restored {
-    /// A disk without a snapshot, whose whole log is in memory.
-    pub(crate) fn of_log(
-        identity: Identity,
-        boot: Boot,
-        hard_state: HardState,
-        founding: Configuration,
-        entries: Vec<Entry>,
-    ) -> Restored {
-        let mut runs: Vec<LogId> = Vec::new();
-        let mut configurations = Vec::new();
-        for entry in &entries {
-            if runs.last().is_none_or(|run| run.term < entry.term) {
-                runs.push(entry.id());
-            }
-            if let Payload::Configuration(configuration) = &entry.payload {
-                configurations.push((entry.index, configuration.clone()));
-            }
-        }
-        let base = LogId::default();
-        let last = last_id(base, &entries);
-        Restored {
-            identity,
-            boot,
-            hard_state,
-            founding,
-            snapshot: None,
-            base,
-            runs,
-            last,
-            configurations,
-            entries,
-        }
-    }
-
     /// Whose disk it is.
     #[must_use]
     pub fn identity(&self) -> Identity {
@@ -183,5 +149,42 @@ impl Restored {
     #[must_use]
     pub fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+}
+
+#[cfg(test)]
+impl Restored {
+    /// A disk without a snapshot, whose whole log is in memory.
+    pub(crate) fn of_log(
+        identity: Identity,
+        boot: Boot,
+        hard_state: HardState,
+        founding: Configuration,
+        entries: Vec<Entry>,
+    ) -> Restored {
+        let mut runs: Vec<LogId> = Vec::new();
+        let mut configurations = Vec::new();
+        for entry in &entries {
+            if runs.last().is_none_or(|run| run.term < entry.term) {
+                runs.push(entry.id());
+            }
+            if let crate::entry::Payload::Configuration(configuration) = &entry.payload {
+                configurations.push((entry.index, configuration.clone()));
+            }
+        }
+        let base = LogId::default();
+        let last = crate::entry::last_id(base, &entries);
+        Restored {
+            identity,
+            boot,
+            hard_state,
+            founding,
+            snapshot: None,
+            base,
+            runs,
+            last,
+            configurations,
+            entries,
+        }
     }
 }

@@ -45,8 +45,22 @@ pub enum Record {
 /// [`Record`] without owning the entries; the same bytes.
 #[derive(Serialize)]
 enum Borrowed<'a> {
-    Truncate { from: Index },
-    Append { entries: &'a [Entry] },
+    Truncate {
+        from: Index,
+    },
+    Append {
+        entries: &'a [Entry],
+    },
+    #[expect(dead_code, reason = "it keeps the numbers of those after it")]
+    Seal,
+    Install {
+        file: u64,
+        snapshot: &'a SnapshotMeta,
+    },
+    Discard {
+        file: u64,
+        discard: &'a Discard,
+    },
 }
 
 pub(super) fn encode_truncate(from: Index, out: &mut Vec<u8>) {
@@ -55,6 +69,14 @@ pub(super) fn encode_truncate(from: Index, out: &mut Vec<u8>) {
 
 pub(super) fn encode_append(entries: &[Entry], out: &mut Vec<u8>) {
     encode(&Borrowed::Append { entries }, out);
+}
+
+pub(super) fn encode_install(file: u64, snapshot: &SnapshotMeta, out: &mut Vec<u8>) {
+    encode(&Borrowed::Install { file, snapshot }, out);
+}
+
+pub(super) fn encode_discard(file: u64, discard: &Discard, out: &mut Vec<u8>) {
+    encode(&Borrowed::Discard { file, discard }, out);
 }
 
 fn encode(record: &Borrowed<'_>, out: &mut Vec<u8>) {
