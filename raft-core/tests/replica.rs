@@ -5,6 +5,8 @@
 
 #[path = "replica/cluster.rs"]
 mod cluster;
+#[path = "replica/snapshots.rs"]
+mod snapshots;
 #[path = "replica/single.rs"]
 mod single;
 #[path = "replica/world.rs"]
