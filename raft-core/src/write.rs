@@ -138,6 +138,18 @@ impl Restored {
         self.snapshot.as_ref()
     }
 
+    /// The log starts after this entry.
+    #[must_use]
+    pub fn base(&self) -> LogId {
+        self.base
+    }
+
+    /// Where each term of the log after the base starts.
+    #[must_use]
+    pub fn runs(&self) -> &[LogId] {
+        &self.runs
+    }
+
     /// The log's last entry.
     #[must_use]
     pub fn last(&self) -> LogId {

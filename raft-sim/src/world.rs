@@ -12,6 +12,7 @@ mod disks;
 mod faults;
 mod lifecycle;
 pub(crate) mod liveness;
+mod snapshots;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -87,6 +88,10 @@ enum Event {
     Deliver { packet: u32 },
     /// The disk operation under way ends.
     DiskDone { node: u8, generation: u32 },
+    /// An operation of a snapshot's writing ends.
+    WritingDone { node: u8, generation: u32 },
+    /// Something was read back.
+    ReadDone { node: u8, generation: u32, read: u32 },
     /// A replica wanted to be told the time.
     Tick { node: u8, generation: u32 },
     /// A process starts.
@@ -118,6 +123,8 @@ impl Event {
             Event::Client { client, .. } => (8, client.into()),
             Event::FaultBegins { fault } => (9, fault.into()),
             Event::FaultEnds { fault } => (10, fault.into()),
+            Event::WritingDone { node, .. } => (11, node.into()),
+            Event::ReadDone { node, .. } => (12, node.into()),
         }
     }
 }
@@ -223,6 +230,8 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         match event {
             Event::Deliver { packet } => self.deliver(packet),
             Event::DiskDone { node, generation } => self.disk_done(node.into(), generation, event),
+            Event::WritingDone { node, generation } => self.writing_done(node.into(), generation, event),
+            Event::ReadDone { node, generation, read } => self.read_done(node.into(), generation, read, event),
             Event::Tick { node, generation } => self.tick(node.into(), generation, event),
             Event::Start { node, generation } => {
                 if self.nodes[usize::from(node)].generation != generation {
@@ -354,8 +363,11 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         if let Err(violation) = running.replica.handle_message(now, envelope) {
             match &violation {
                 Violation::Misaddressed => counts.add(Effect::MisaddressedRefused),
+                // A digest is wrong where the sender's disk rotted, or where two leaders' snapshots were mixed up.
                 Violation::BootWentBack { .. } => counts.add(Effect::Violations),
                 Violation::Stranger(_)
+                | Violation::MalformedSnapshot(_)
+                | Violation::SnapshotDigest(_)
                 | Violation::ImpossibleTerm(_)
                 | Violation::MalformedEntries(_)
                 | Violation::TwoLeaders { .. }

@@ -11,7 +11,8 @@ use super::hard_state::{self, HardStateRecord, Slot};
 use super::replay::{self, Damage};
 use super::sector::{SECTOR, describe, identity_digest, sector};
 use super::segment::{self, HEADER_BYTES, HeaderState, Parsed, Place};
-use super::{Files, View, identity, recovery};
+use super::snapshot::{self, Home, Unread};
+use super::{Directory, Files, View, identity, recovery};
 use crate::entry::Entry;
 use crate::error::RestoreError;
 use crate::membership::Configuration;
@@ -162,6 +163,23 @@ pub fn contents(files: &View<'_>) -> Result<Contents, RestoreError> {
         is_torn: reading.is_torn,
         damage: reading.damage.take().or(hole).map(Damage::into),
     })
+}
+
+/// Reads a snapshot file whole, against its checksums and its digest.
+///
+/// # Errors
+/// Why it is not a snapshot of this directory, in words.
+pub fn snapshot(directory: &dyn Directory, identity: Identity, file: u64) -> Result<SnapshotMeta, String> {
+    snapshot::verify(Home::new(identity, file), directory).map_err(|unread| match unread {
+        Unread::Missing => "the file is missing".to_string(),
+        Unread::Damaged(at, what) => format!("at byte {at}: {what}"),
+    })
+}
+
+/// The name of a snapshot's file.
+#[must_use]
+pub fn snapshot_name(file: u64) -> String {
+    snapshot::file_name(file)
 }
 
 /// The log that recovery would keep.

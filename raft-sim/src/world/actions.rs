@@ -9,7 +9,7 @@ use crate::counts::Effect;
 use crate::failure::Failure;
 use crate::machine::Machine;
 use crate::network::Outgoing;
-use crate::node::Job;
+use crate::node::{Job, Reading};
 use crate::schedule::message_kind;
 use crate::workload::Workload;
 
@@ -34,6 +34,9 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
                     self.nodes[node].job = Some(Job { ops: batch.ops, next: 0 });
                     self.begin_op(node)?;
                 }
+                ReplicaAction::TakeSnapshot(job) => self.start_writing(node, &job)?,
+                ReplicaAction::RestoreSnapshot(job) => self.start_reading(node, Reading::Restore(job)),
+                ReplicaAction::Load(job) => self.start_reading(node, Reading::Load(job)),
                 ReplicaAction::Reply(ticket, outcome) => self.reply(node, ticket, outcome),
                 ReplicaAction::RoleChanged(change) => self.role_changed(node, &change),
             }
