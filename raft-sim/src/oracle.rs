@@ -195,7 +195,9 @@ impl Oracles {
     /// # Errors
     /// It is not what that part of the log leads to.
     pub fn froze(&mut self, node: usize, last: LogId, digests: (Option<u64>, u64)) -> Result<(), Failure> {
-        snapshot::froze(&mut self.ghost, &self.seats[self.places[node]], last, digests)
+        let place = self.places[node];
+        commit_quorum::committed(&mut self.ghost, &self.seats, &self.seats[place], Term::MAX, last.index)?;
+        snapshot::froze(&mut self.ghost, &self.seats[place], last, digests)
     }
 
     /// A snapshot became a replica's state: everything through `applied`.
@@ -293,12 +295,9 @@ impl Oracles {
             Err(error) => return durability::unreadable(seat, &error),
         };
         let member = restored.identity().member;
-        let log = snapshot::log_of(&self.ghost, member, restored)?;
-        let image = Image {
-            hard: whole.hard,
-            log: snapshot::complete(&self.ghost, member, whole.base, whole.entries)?,
-            ..Image::default()
-        };
+        let platter = snapshot::complete(&self.ghost, member, whole.base, whole.entries)?;
+        let log = snapshot::log_of(&self.ghost, member, restored, &platter)?;
+        let image = Image { hard: whole.hard, log: platter, ..Image::default() };
         let found = Recovered { member, boot: restored.boot(), state: restored.hard_state(), log };
         abstaining::recovered(&found, report)?;
         self.recovered_as(node, found, image)?;

@@ -76,7 +76,6 @@ pub struct RestoreJob {
 /// A state as a snapshot had it.
 #[derive(Clone, Debug)]
 pub struct RestoredState<S> {
-    last: LogId,
     state: S,
     sessions: Sessions,
 }
@@ -103,7 +102,7 @@ impl RestoreJob {
             .ok_or_else(|| SourceError { what: String::from("the session table can't be read") })?;
         let state = S::restore(&mut source)?;
         source.finish()?;
-        Ok(RestoredState { last: self.last, state, sessions })
+        Ok(RestoredState { state, sessions })
     }
 }
 
@@ -214,23 +213,28 @@ impl<S: StateMachine> Replica<S> {
 
     /// The state that a [`RestoreJob`] read, or why it could not be read: then the node stops, and a restart finds
     /// the damage.
-    pub fn handle_restored(&mut self, now: Instant, result: Result<RestoredState<S>, SourceError>) {
+    pub fn handle_restored(
+        &mut self,
+        now: Instant,
+        job: &RestoreJob,
+        result: Result<RestoredState<S>, SourceError>,
+    ) {
         if self.stopped.is_some() {
             return;
         }
         self.advance(now);
+        // Overtaken by a newer snapshot, which may have removed this one's file: its own job is under way, or comes.
+        if self.restoring != Some(job.last) || self.raft.snapshot_last() > job.last {
+            return;
+        }
         let restored = match result {
             Ok(restored) => restored,
             Err(error) => return self.stop(StopReason::Snapshot { what: error.what }),
         };
-        // Overtaken by a newer snapshot: its own job is under way.
-        if self.restoring != Some(restored.last) {
-            return;
-        }
         self.restoring = None;
         self.state = restored.state;
         self.sessions = restored.sessions;
-        self.applied = restored.last.index;
+        self.applied = job.last.index;
         for ticket in self.tickets.accepted_through(self.applied) {
             self.end(ticket, Outcome::Unknown);
         }

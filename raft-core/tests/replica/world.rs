@@ -227,7 +227,7 @@ impl World {
                     ReplicaAction::RestoreSnapshot(job) => {
                         let files = &node.files;
                         let restored = job.read(&mut |file, offset, bytes| files.read(file, offset, bytes));
-                        node.replica.handle_restored(self.now, restored);
+                        node.replica.handle_restored(self.now, &job, restored);
                     }
                     ReplicaAction::Load(job) => {
                         let files = &node.files;

@@ -44,8 +44,13 @@ pub(crate) fn complete(
 }
 
 /// The log that recovery hands to the core: its terms, and the newest entries. The contents of the others are those
-/// that were seen under the same index and term.
-pub(crate) fn log_of(ghost: &Ghost, member: Member, restored: &Restored) -> Result<Log, Failure> {
+/// that were seen under the same index and term, or that the platter has if nobody saw them become durable.
+pub(crate) fn log_of(
+    ghost: &Ghost,
+    member: Member,
+    restored: &Restored,
+    platter: &Log,
+) -> Result<Log, Failure> {
     let mut log = covered(ghost, member, restored.base())?;
     let newest = restored.entries();
     let first = newest.first().map_or(restored.last().index.next(), |entry| entry.index);
@@ -56,8 +61,9 @@ pub(crate) fn log_of(ghost: &Ghost, member: Member, restored: &Restored) -> Resu
             term = run.term;
         }
         let id = LogId { term, index: Index(index) };
-        let digest = ghost.entries.get(&id).map_or(0, |known| known.digest);
-        log.push(Held { term, digest });
+        let seen = ghost.entries.get(&id).map(|known| Held { term, digest: known.digest });
+        let held = seen.or(platter.get(id.index).filter(|held| held.term == term));
+        log.push(held.unwrap_or(Held { term, digest: 0 }));
     }
     newest.iter().for_each(|entry| log.push(Held::of(entry)));
     holds(log.last() == restored.last(), NAME, || {

@@ -184,7 +184,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         let restored = job.read(&mut |file, offset, bytes| Directory::read(disk, file, offset, bytes));
         let before = running.replica.applied();
         let is_whole = restored.is_ok();
-        running.replica.handle_restored(now, restored);
+        running.replica.handle_restored(now, job, restored);
         let replica = &running.replica;
         let applied = replica.applied();
         // A job that was overtaken by a newer one changes nothing.
