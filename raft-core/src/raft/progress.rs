@@ -204,12 +204,18 @@ impl Progress {
             }
             Mode::Pipeline(window) => {
                 self.next = next;
+                // An append that came early was acknowledged late, with the one that filled the gap: only an answer to
+                // appends none of which was repeated tells how long an answer takes (Karn's rule, and then the newest).
+                let mut newest = None;
+                let mut is_clean = true;
                 while window.appends.front().is_some_and(|sent| sent.last <= matched) {
                     let Some(sent) = window.appends.pop_front() else { break };
                     window.bytes -= sent.bytes;
-                    if sent.repeats == 0 {
-                        self.round_trip.measure(now.since(sent.at));
-                    }
+                    is_clean &= sent.repeats == 0 && !sent.is_lost;
+                    newest = Some(sent.at);
+                }
+                if let Some(at) = newest.filter(|_| is_clean) {
+                    self.round_trip.measure(now.since(at));
                 }
                 if news {
                     self.round_trip.handle_progress();
