@@ -172,6 +172,8 @@ pub struct Replica<S: StateMachine> {
     boot_term: Term,
     /// The term that the open forwards were made in.
     term: Term,
+    /// Entries through here came in a snapshot: who proposed them was not seen here.
+    unseen_through: Index,
     /// The snapshot that is on its way into the state; nothing is applied meanwhile.
     restoring: Option<LogId>,
     /// A snapshot is being written.
@@ -210,6 +212,7 @@ impl<S: StateMachine> Replica<S> {
             now,
             boot_term: term,
             term,
+            unseen_through: Index(0),
             restoring: None,
             snapshotting: false,
             snapshot_wanted: false,

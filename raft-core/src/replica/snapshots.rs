@@ -235,6 +235,7 @@ impl<S: StateMachine> Replica<S> {
         self.state = restored.state;
         self.sessions = restored.sessions;
         self.applied = job.last.index;
+        self.unseen_through = self.applied;
         for ticket in self.tickets.accepted_through(self.applied) {
             self.end(ticket, Outcome::Unknown);
         }
