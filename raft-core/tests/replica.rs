@@ -5,9 +5,9 @@
 
 #[path = "replica/cluster.rs"]
 mod cluster;
-#[path = "replica/snapshots.rs"]
-mod snapshots;
 #[path = "replica/single.rs"]
 mod single;
+#[path = "replica/snapshots.rs"]
+mod snapshots;
 #[path = "replica/world.rs"]
 mod world;

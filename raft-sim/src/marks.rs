@@ -182,7 +182,10 @@ impl Watch {
             Heard::Vote { from, term } => self.took_vote(node, *from, *term, before),
             Heard::ReadIndex { term } if before.role == RoleName::Leader && *term == before.term => {
                 // Until it has committed in its own term, the last committed entry is of an earlier one.
-                self.marks.see(Mark::ReadBeforeOwnCommit, before.commit < before.last.index && before.last.term == before.term);
+                self.marks.see(
+                    Mark::ReadBeforeOwnCommit,
+                    before.commit < before.last.index && before.last.term == before.term,
+                );
             }
             Heard::Chunk { .. } => self.took_chunk(node, heard, before, after),
             Heard::ChunkAnswer { restart } => self.marks.see(Mark::TransferAnew, *restart),
@@ -230,7 +233,8 @@ impl Watch {
         if before.role == RoleName::PreCandidate && *term == before.term {
             self.marks.see(Mark::PreVoteInVain, after.role == RoleName::Follower);
         }
-        self.marks.see(Mark::AppendAtBoundary, previous.index.0 > 0 && previous.index.next() == before.log_start);
+        self.marks
+            .see(Mark::AppendAtBoundary, previous.index.0 > 0 && previous.index.next() == before.log_start);
         let Some(first) = first else { return };
         let is_conflict = first.index <= before.last.index && after.last != before.last;
         self.marks.see(Mark::ConflictTruncated, is_conflict);
@@ -258,8 +262,14 @@ impl Watch {
             return;
         }
         let is_given = after.vote == Some(*from);
-        self.marks.see(Mark::VoteRefusedShortLog, !is_given && last.term == before.last.term && last.index < before.last.index);
-        self.marks.see(Mark::VoteRefusedOlderTerm, !is_given && last.term < before.last.term && last.index > before.last.index);
+        self.marks.see(
+            Mark::VoteRefusedShortLog,
+            !is_given && last.term == before.last.term && last.index < before.last.index,
+        );
+        self.marks.see(
+            Mark::VoteRefusedOlderTerm,
+            !is_given && last.term < before.last.term && last.index > before.last.index,
+        );
         if before.term == *term {
             self.marks.see(Mark::VoteRefusedGiven, before.vote.is_some_and(|vote| vote != *from));
             self.marks.see(Mark::VoteGivenAgain, before.vote == Some(*from));

@@ -27,6 +27,7 @@ use crate::counts::{Counts, Effect};
 use crate::disk::VirtualDisk;
 use crate::failure::{Failure, FailureKind};
 use crate::machine::Machine;
+use crate::marks::{Heard, Watch};
 use crate::network::{Arrival, Network};
 use crate::node::{Clock, Condition, Node, Process};
 use crate::oracle::Oracles;
@@ -66,6 +67,7 @@ pub(crate) struct World<S: Machine, W> {
     pub(crate) workload: W,
     pub(crate) oracles: Oracles,
     pub(crate) counts: Counts,
+    pub(crate) watch: Watch,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) trace: Trace,
     phase: Phase,
@@ -173,6 +175,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             replies: Slab::default(),
             workload,
             counts: Counts::default(),
+            watch: Watch::new(voters),
             fingerprint: Fingerprint::default(),
             trace,
             phase: Phase::Chaos,
@@ -231,7 +234,9 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             Event::Deliver { packet } => self.deliver(packet),
             Event::DiskDone { node, generation } => self.disk_done(node.into(), generation, event),
             Event::WritingDone { node, generation } => self.writing_done(node.into(), generation, event),
-            Event::ReadDone { node, generation, read } => self.read_done(node.into(), generation, read, event),
+            Event::ReadDone { node, generation, read } => {
+                self.read_done(node.into(), generation, read, event)
+            }
             Event::Tick { node, generation } => self.tick(node.into(), generation, event),
             Event::Start { node, generation } => {
                 if self.nodes[usize::from(node)].generation != generation {
@@ -320,7 +325,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     }
 
     fn hand_over(&mut self, to: usize, id: u32) -> Result<(), Failure> {
-        let World { network, nodes, counts, trace, oracles, .. } = self;
+        let World { network, nodes, counts, trace, oracles, watch, .. } = self;
         let packet = network.packet(id);
         let boot_now = nodes[usize::from(packet.from)].generation;
         let node = &mut nodes[to];
@@ -360,7 +365,12 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             let line = format!("from {}: {:?}", envelope.from, envelope.message);
             trace.add(self.events, self.now, Some(to), "receive", &line);
         }
-        if let Err(violation) = running.replica.handle_message(now, envelope) {
+        let raft = running.replica.raft();
+        watch.took_envelope(to, &envelope, raft.boot(), raft.is_leader());
+        let (heard, before) = (Heard::of(&envelope), raft.status());
+        let result = running.replica.handle_message(now, envelope);
+        watch.took(to, &heard, &before, running.replica.raft());
+        if let Err(violation) = result {
             match &violation {
                 Violation::Misaddressed => counts.add(Effect::MisaddressedRefused),
                 // A digest is wrong where the sender's disk rotted, or where two leaders' snapshots were mixed up.
@@ -403,7 +413,9 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         running.tick_at = None;
         let due = running.replica.next_tick().is_some_and(|due| due <= clock.at(now));
         if due {
+            let before = running.replica.status();
             running.replica.tick(clock.at(now));
+            self.watch.ticked(&before, &running.replica.status());
             self.count_event(event, 0);
         }
         self.drain(node)

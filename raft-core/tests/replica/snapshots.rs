@@ -20,7 +20,8 @@ fn compacting() -> World {
     };
     let config = ReplicaConfig { raft, snapshot_after_bytes: 1_000, ..ReplicaConfig::default() };
     let mut world = World::found(config, Configuration::of_voters((1..=3).map(member)), 3);
-    world.journal = JournalConfig { segment_bytes: 4_096, recovered_bytes_max: 300, ..JournalConfig::default() };
+    world.journal =
+        JournalConfig { segment_bytes: 4_096, recovered_bytes_max: 300, ..JournalConfig::default() };
     for id in 1..=3 {
         world.restart(id);
     }

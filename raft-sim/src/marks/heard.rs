@@ -5,15 +5,44 @@ use raft_core::{Envelope, Index, LogId, Member, Message, Term};
 /// A message, in brief.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Heard {
-    Append { term: Term, previous: LogId, first: Option<LogId>, last: LogId, commit: Index },
-    Heartbeat { commit: Index },
-    Rejection { refused: LogId, hint: LogId, last: Index },
-    RequestVote { from: Member, term: Term, last: LogId },
+    Append {
+        term: Term,
+        previous: LogId,
+        first: Option<LogId>,
+        last: LogId,
+        commit: Index,
+    },
+    Heartbeat {
+        commit: Index,
+    },
+    Rejection {
+        refused: LogId,
+        hint: LogId,
+        last: Index,
+    },
+    RequestVote {
+        from: Member,
+        term: Term,
+        last: LogId,
+    },
     /// A granted vote.
-    Vote { from: Member, term: Term },
-    ReadIndex { term: Term },
-    Chunk { from: Member, term: Term, last: LogId, offset: u64, end: u64 },
-    ChunkAnswer { restart: bool },
+    Vote {
+        from: Member,
+        term: Term,
+    },
+    ReadIndex {
+        term: Term,
+    },
+    Chunk {
+        from: Member,
+        term: Term,
+        last: LogId,
+        offset: u64,
+        end: u64,
+    },
+    ChunkAnswer {
+        restart: bool,
+    },
     AbstentionAnswer,
     Other,
 }

@@ -87,7 +87,10 @@ pub(crate) fn durable(seat: &Seat, change: &LogChange, platter: &impl Platter) -
         Ok(()) => Ok(()),
         Err(what) => fail(
             NAME,
-            format!("{} rests on the snapshot of {}, which is not durable: {what}", seat.member, snapshot.last),
+            format!(
+                "{} rests on the snapshot of {}, which is not durable: {what}",
+                seat.member, snapshot.last
+            ),
         ),
     }
 }
@@ -136,7 +139,9 @@ fn agrees(
     let replayed = ghost.states.range(..=applied).next_back().map(|(index, state)| (*index, *state));
     match (digests.0, replayed) {
         (Some(state), Some((index, replayed))) => holds(state == replayed, NAME, || {
-            format!("{member} has state {state:016x} at {applied}; the log through {index} leads to {replayed:016x}")
+            format!(
+                "{member} has state {state:016x} at {applied}; the log through {index} leads to {replayed:016x}"
+            )
         }),
         (None, _) | (_, None) => Ok(()),
     }

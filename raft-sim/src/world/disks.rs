@@ -140,7 +140,9 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             Process::Down => Ok(()),
             Process::Recovering(_) => self.recovered(node),
             Process::Running(running) => {
+                let before = running.replica.status();
                 running.replica.handle_batch_done(now);
+                self.watch.batch_done(&before, &running.replica.status());
                 Ok(())
             }
         }

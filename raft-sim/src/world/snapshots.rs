@@ -44,7 +44,8 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         };
         let Some(running) = self.nodes[node].running_mut() else { return Ok(()) };
         let replica = &running.replica;
-        let digests = (raft_core::replica::StateMachine::digest(replica.state()), replica.sessions().digest());
+        let digests =
+            (raft_core::replica::StateMachine::digest(replica.state()), replica.sessions().digest());
         let last = job.last();
         running.writing = Some(Writing { job: Job { ops, next: 0 }, written });
         self.oracles.froze(node, last, digests)?;
@@ -55,9 +56,10 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
 
     fn plan_writing(&mut self, node: usize) {
         let (stream, generation) = (self.nodes[node].disk_stream, self.nodes[node].generation);
-        let syncs = self.nodes[node].running().and_then(|running| running.writing.as_ref()).is_some_and(
-            |writing| super::disks::is_sync(writing.job.ops.get(writing.job.next)),
-        );
+        let syncs = self.nodes[node]
+            .running()
+            .and_then(|running| running.writing.as_ref())
+            .is_some_and(|writing| super::disks::is_sync(writing.job.ops.get(writing.job.next)));
         let latency = self.disk_latency(stream, syncs);
         let slow = self.nodes[node].slowness(self.now);
         self.plan(self.now + latency * (1 + slow), Event::WritingDone { node: node as u8, generation });
@@ -87,7 +89,8 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             self.counts.add(Effect::CrashAtDiskOp);
             return self.crash(node, Crash::Drawn);
         }
-        let Some(mut writing) = self.nodes[node].running_mut().and_then(|running| running.writing.take()) else {
+        let Some(mut writing) = self.nodes[node].running_mut().and_then(|running| running.writing.take())
+        else {
             return Ok(());
         };
         let op = writing.job.ops[writing.job.next].clone();
@@ -191,7 +194,8 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         if !is_whole || replica.stopped().is_some() || applied == before {
             return Ok(());
         }
-        let digests = (raft_core::replica::StateMachine::digest(replica.state()), replica.sessions().digest());
+        let digests =
+            (raft_core::replica::StateMachine::digest(replica.state()), replica.sessions().digest());
         self.counts.add(if before.0 == 0 { Effect::RestoredAtStart } else { Effect::RestoredRunning });
         self.oracles.restored(node, applied, digests)?;
         self.fingerprint.add(applied.0);
