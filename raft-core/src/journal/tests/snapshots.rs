@@ -396,6 +396,7 @@ fn every_range_of_the_log_is_read_back() {
     let discard = Discard { snapshot: written.meta().clone(), through: node.state.log[7].id() };
     node.submit(Write { discard_through: Some(Box::new(discard)), ..Write::default() });
     node.settle();
+    node.state.content = b"x".to_vec();
     check_loads(&node);
     let restarted = Node::start(node.disk.clone());
     assert_eq!(restarted.state, node.state);
