@@ -257,6 +257,7 @@ fn draw_settings(d: &mut Draw<'_>) -> Settings {
     let append_bytes_max = d.log(1, 64 << 10);
     // Room for the largest append and the largest piece of a snapshot.
     let message_bytes_max = append_bytes_max + command_bytes_max + (64 << 10) + d.log(1 << 10, 1 << 16);
+    let memory = Memory::draw(d.choices, timeout);
     Settings {
         election_timeout: timeout,
         heartbeat_interval: heartbeat,
@@ -280,19 +281,51 @@ fn draw_settings(d: &mut Draw<'_>) -> Settings {
         forward_retry: d.between(timeout / 8, timeout * 2),
         segment_bytes: 512 * d.log(8, 512),
         batch_bytes_max: d.log(1, 64 << 10),
-        retransmit_min: d.log(100, timeout / 4),
-        cache_bytes_max: if d.below(4) == 0 { 0 } else { d.log(64, 1 << 20) },
-        chunk_bytes_max: d.log(64, 64 << 10),
-        chunks_in_flight_max: d.log(1, 16),
-        trailing_entries: if d.below(2) == 0 { 0 } else { d.log(1, 2_000) },
-        pinned_bytes_max: d.log(1, 1 << 20),
-        // One run in six takes none.
-        snapshot_after_bytes: if d.below(6) == 0 { u64::MAX } else { d.log(200, 64 << 10) },
-        snapshot_after_terms: d.log(2, 1 << 10),
-        recovered_bytes_max: if d.below(4) == 0 { 0 } else { d.log(64, 1 << 20) },
+        retransmit_min: memory.retransmit_min,
+        cache_bytes_max: memory.cache_bytes_max,
+        chunk_bytes_max: memory.chunk_bytes_max,
+        chunks_in_flight_max: memory.chunks_in_flight_max,
+        trailing_entries: memory.trailing_entries,
+        pinned_bytes_max: memory.pinned_bytes_max,
+        snapshot_after_bytes: memory.snapshot_after_bytes,
+        snapshot_after_terms: memory.snapshot_after_terms,
+        recovered_bytes_max: memory.recovered_bytes_max,
         datagram_bytes_max: d.log(DATAGRAM_BYTES_MIN as u64, 1_400),
         message_bytes_max,
         joining_bytes_max: message_bytes_max * d.between(2, 8),
+    }
+}
+
+/// Settings of snapshots, memory and repair. Drawn from a stream of their own, so that they changed no older draw.
+struct Memory {
+    retransmit_min: u64,
+    cache_bytes_max: u64,
+    chunk_bytes_max: u64,
+    chunks_in_flight_max: u64,
+    trailing_entries: u64,
+    pinned_bytes_max: u64,
+    snapshot_after_bytes: u64,
+    snapshot_after_terms: u64,
+    recovered_bytes_max: u64,
+}
+
+impl Memory {
+    fn draw(choices: &mut Choices, timeout: u64) -> Memory {
+        let mut d = Draw { stream: choices.stream("memory", 0, 0), choices };
+        // One run in six takes no snapshots.
+        let takes_none = d.below(6) == 0;
+        Memory {
+            retransmit_min: d.log(100, timeout / 4),
+            cache_bytes_max: if d.below(4) == 0 { 0 } else { d.log(64, 1 << 20) },
+            // Small ones more often: a transfer of many pieces is what is interrupted.
+            chunk_bytes_max: d.log(64, if d.below(2) == 0 { 1 << 10 } else { 64 << 10 }),
+            chunks_in_flight_max: d.log(1, 16),
+            trailing_entries: if d.below(2) == 0 { 0 } else { d.log(1, 2_000) },
+            pinned_bytes_max: d.log(1, 1 << 20),
+            snapshot_after_bytes: if takes_none { u64::MAX } else { d.log(200, 64 << 10) },
+            snapshot_after_terms: if takes_none { u64::MAX } else { d.log(2, 1 << 10) },
+            recovered_bytes_max: if d.below(4) == 0 { 0 } else { d.log(64, 1 << 20) },
+        }
     }
 }
 

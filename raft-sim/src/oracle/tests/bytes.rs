@@ -78,6 +78,9 @@ impl Node {
                             self.raft.handle_applied(entry.index);
                         }
                     }
+                    Action::Restore(_) | Action::Load(_) => {
+                        unreachable!("it keeps everything, and nobody takes a snapshot")
+                    }
                     Action::ReadReady(..)
                     | Action::ReadFailed(..)
                     | Action::Lost(_)
