@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Nothing moves: a byte of the head changes one property of the world, and a byte of the decisions one decision, while
-//! all that was decided before it stays. Zeros are dull, and so is what lies past the end: no fault, the shortest delay.
+//! all that was decided before it stays. Zeros are dull, and so is what lies past the end: no fault, a short delay.
 
 use raft_sim::choices::Choices;
 use raft_sim::run::{RunOptions, RunReport, run_seed};
@@ -97,7 +97,7 @@ fn setup(input: &[u8]) -> Setup {
     setup.crash.recovery_ppm = on(crashes, 2, PPM);
     setup.crash.power_ppm = on(crashes, 3, 500_000);
     setup.crash.hot = 1 + u32::from(crashes >> 4 & 3);
-    setup.crash.down = timeout / 8 << (crashes >> 6);
+    setup.crash.down = timeout / 2 << (crashes >> 6);
 
     setup.load.clients = 1 + u32::from(clients & 3);
     setup.load.keys = 1 + u32::from(clients >> 2 & 1);

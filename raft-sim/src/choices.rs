@@ -21,7 +21,7 @@ pub type Place = (u64, u64);
 
 /// The source of all decisions.
 ///
-/// In every kind 0 is the dull answer: no fault, the shortest delay, the first candidate. What a recording does not
+/// In every kind 0 is the dull answer: no fault, a short delay, the first candidate. What a recording does not
 /// name, and what lies past the end of a fuzzer's bytes, is dull, so a shrinker may delete at will.
 #[derive(Clone, Debug)]
 pub struct Choices {
@@ -151,6 +151,11 @@ impl Choices {
 
     /// Roughly exponential with this mean: a uniform number times a power of two that grows with probability 1/2.
     pub fn exponential(&mut self, stream: Stream, mean: u64) -> u64 {
+        if let Source::Bytes { .. } = self.source {
+            // From an eighth of the mean to four times it. Not from zero: a node that crashes as it starts would start
+            // again at once for ever, where no decision is left to keep it down.
+            return mean.saturating_mul(8 + self.below(stream, 256)) / 64;
+        }
         // The span doubles with probability 1/2, six times at most: on average it is four times its first length, and
         // half of it is drawn.
         let draw = self.below(stream, 1 << 32);
@@ -228,6 +233,7 @@ mod tests {
         let drawn = [10, 1, 1000, 256, PPM, 10].map(|count| choices.below(stream, count));
         assert_eq!(drawn, [5, 0, 3, 255, 781_250, 0]);
         assert_eq!(choices.bytes_asked(), 5, "one answer is no decision, and past the end counts");
+        assert_eq!(choices.exponential(stream, 800), 100, "a dull delay is short, and not nothing");
     }
 
     #[test]
