@@ -1,0 +1,383 @@
+//! The node's host: its clock, its disk (real journal bytes in memory), and what it sent and received.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use raft_core::journal::{
+    DiskOp, Files, Journal, JournalConfig, OnDamage, Recovery, SECTOR_BYTES, initialise,
+};
+use raft_core::{
+    Action, Config, Configuration, Durable, Entry, Envelope, HardState, Identity, Index, Instant, LogId, Persist,
+    Raft, Restored, Span, Term, Write, wire,
+};
+
+use super::contract::Contract;
+
+const JOURNAL: JournalConfig = JournalConfig { segment_bytes: 8_192, batch_bytes_max: 1_024 };
+/// Messages remembered, each way.
+const REMEMBERED_MAX: usize = 48;
+/// No event may give more work than this.
+const ACTIONS_MAX: usize = 10_000;
+
+/// What the disk holds, by the words of the writes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Model {
+    pub(super) hard_state: HardState,
+    pub(super) log: Vec<Entry>,
+}
+
+impl Model {
+    fn apply(&mut self, write: &Write) {
+        self.apply_hard_state(write);
+        if let Some(from) = write.truncate_from {
+            self.log.retain(|entry| entry.index < from);
+        }
+        self.log.extend(write.append.iter().cloned());
+    }
+
+    fn apply_hard_state(&mut self, write: &Write) {
+        self.hard_state = write.hard_state.unwrap_or(self.hard_state);
+    }
+
+    pub(super) fn last(&self) -> LogId {
+        self.log.last().map(Entry::id).unwrap_or_default()
+    }
+
+    /// A term is durable by the hard state, or by an entry of it.
+    pub(super) fn term(&self) -> Term {
+        self.hard_state.term.max(self.last().term)
+    }
+
+    pub(super) fn entry(&self, index: Index) -> Option<&Entry> {
+        self.log.iter().rev().find(|entry| entry.index == index)
+    }
+
+    fn of(restored: &Restored) -> Model {
+        Model { hard_state: restored.hard_state(), log: restored.entries().to_vec() }
+    }
+}
+
+pub(super) struct Host {
+    pub(super) config: Config,
+    seed: u64,
+    pub(super) raft: Raft,
+    journal: Journal,
+    files: Files,
+    now: Instant,
+    /// Handed to the journal, and not on the disk.
+    unsynced: VecDeque<Persist>,
+    /// On the disk, and the core was not told.
+    untold: VecDeque<(Durable, Vec<Write>)>,
+    /// The last one told, to be told again.
+    last_told: Option<Durable>,
+    /// What is on the disk.
+    disk: Model,
+    /// What the core knows to be on the disk: all that it may promise.
+    told: Model,
+    sent: VecDeque<Envelope>,
+    heard: VecDeque<Envelope>,
+    contract: Contract,
+}
+
+impl Host {
+    pub(super) fn new(config: Config, identity: Identity, founding: &Configuration, seed: u64) -> Host {
+        let mut files = Files::new();
+        perform_all(&mut files, &initialise(identity, founding));
+        let recovery = Recovery::start(JOURNAL, &files, OnDamage::Refuse).expect("it was initialised just now");
+        perform_all(&mut files, recovery.ops());
+        let (journal, restored) = recovery.finish();
+        let disk = Model::of(&restored);
+        let raft = Raft::new(config.clone(), restored, Instant(0), seed).expect("the settings are valid");
+        Host {
+            contract: Contract::new(&raft),
+            config,
+            seed,
+            raft,
+            journal,
+            files,
+            now: Instant(0),
+            unsynced: VecDeque::new(),
+            untold: VecDeque::new(),
+            last_told: None,
+            told: disk.clone(),
+            disk,
+            sent: VecDeque::new(),
+            heard: VecDeque::new(),
+        }
+    }
+
+    /// Performs actions, at most so many; then everything that must hold is checked.
+    pub(super) fn poll(&mut self, actions_max: usize) {
+        let mut count = 0;
+        while count < actions_max {
+            let Some(action) = self.raft.poll_action() else { break };
+            count += 1;
+            assert!(count < ACTIONS_MAX, "the node never runs out of actions; the last is {action:?}");
+            self.contract.check_action(&action, &self.raft, &self.told);
+            match action {
+                Action::Send(envelope) => {
+                    let bytes = wire::to_bytes(&envelope);
+                    assert_eq!(wire::from_bytes(&bytes).as_ref(), Ok(&envelope), "it can't be read when it arrives");
+                    remember(&mut self.sent, envelope);
+                }
+                Action::Persist(persist) => {
+                    assert!(!persist.write.is_empty(), "a write of nothing");
+                    self.journal.submit(persist.clone());
+                    self.unsynced.push_back(persist);
+                }
+                Action::Apply(_)
+                | Action::ReadReady(..)
+                | Action::ReadFailed(..)
+                | Action::Lost(_)
+                | Action::Unknown(_)
+                | Action::RoleChanged(_) => {}
+            }
+        }
+        if let Err(broken) = self.raft.check_invariants() {
+            panic!("invariant: {broken}");
+        }
+        self.contract.check_state(&self.raft, &self.told);
+    }
+
+    /// After an event: all actions, or only some, since a host may be slow.
+    fn poll_some(&mut self, flags: u8) {
+        self.poll(if flags >> 5 == 7 { usize::from(flags & 7) } else { usize::MAX });
+    }
+
+    pub(super) fn tick(&mut self, span: Span) {
+        self.now = self.now.plus(span);
+        self.raft.tick(self.now);
+        self.poll(usize::MAX);
+        if let Some(next) = self.raft.next_tick() {
+            assert!(next > self.now, "a tick at {next} was due, and the tick at {} did not do it", self.now);
+        }
+    }
+
+    /// A clock that goes back counts as one that stands still.
+    pub(super) fn clock_back(&mut self, micros: u64) {
+        self.raft.tick(Instant(self.now.0.saturating_sub(micros)));
+        self.poll(usize::MAX);
+    }
+
+    pub(super) fn receive(&mut self, envelope: Envelope, flags: u8) {
+        self.contract.note_received(&envelope);
+        remember(&mut self.heard, envelope.clone());
+        let before = self.raft.status();
+        if self.raft.handle_message(self.now, envelope).is_err() {
+            let after = self.raft.status();
+            assert_eq!((before.last, before.commit), (after.last, after.commit), "a refused message is dropped");
+        }
+        self.poll_some(flags);
+    }
+
+    /// What it sent, the newest first.
+    pub(super) fn sent(&self, back: usize) -> Option<&Envelope> {
+        self.sent.iter().rev().nth(back)
+    }
+
+    /// What it received, the newest first.
+    pub(super) fn received(&self, back: usize) -> Option<Envelope> {
+        let length = self.heard.len();
+        self.heard.iter().rev().nth(back % length.max(1)).cloned()
+    }
+
+    /// The disk performs batches.
+    pub(super) fn sync(&mut self, batches_max: usize) {
+        for _ in 0..batches_max {
+            let Some(batch) = self.journal.poll_batch() else { break };
+            perform_all(&mut self.files, &batch.ops);
+            let Some(done) = self.journal.handle_batch_done() else { continue };
+            let mut writes = Vec::new();
+            loop {
+                let persist = self.unsynced.pop_front().expect("a batch is made of writes");
+                self.disk.apply(&persist.write);
+                let is_last = persist.durable() == done;
+                writes.push(persist.write);
+                if is_last {
+                    break;
+                }
+            }
+            self.untold.push_back((done, writes));
+        }
+    }
+
+    /// The core is told of batches: of each, or of the last only, or of the last time once more.
+    pub(super) fn tell(&mut self, batches_max: usize, flags: u8) {
+        if flags >> 6 == 3
+            && let Some(again) = self.last_told
+        {
+            self.raft.handle_durable(self.now, again);
+            self.poll(usize::MAX);
+        }
+        let count = self.untold.len().min(batches_max);
+        for number in 1..=count {
+            let Some((done, writes)) = self.untold.pop_front() else { break };
+            for write in &writes {
+                self.told.apply(write);
+            }
+            self.last_told = Some(done);
+            if flags & 1 == 0 || number == count {
+                self.raft.handle_durable(self.now, done);
+                self.poll_some(flags);
+            }
+        }
+    }
+
+    pub(super) fn seal(&mut self) {
+        self.journal.seal();
+        self.sync(usize::MAX);
+    }
+
+    pub(super) fn propose(&mut self, bytes: usize, flags: u8) {
+        let result = self.raft.propose(self.now, Bytes::from(vec![flags; bytes]));
+        if let Ok(id) = result {
+            assert!(self.raft.is_leader(), "only a leader accepts");
+            self.contract.note_proposed(id);
+        }
+        self.poll_some(flags);
+    }
+
+    pub(super) fn read(&mut self, flags: u8) {
+        let (commit, term) = (self.raft.status().commit, self.raft.term());
+        let is_leader = self.raft.is_leader();
+        if let Ok(read) = self.raft.read(self.now) {
+            self.contract.note_read(read, commit, is_leader.then_some(term));
+        }
+        self.poll_some(flags);
+    }
+
+    /// Confirms what was applied: all of it, some, or more than there is.
+    pub(super) fn confirm_applied(&mut self, how: u8, by: u8) {
+        let status = self.raft.status();
+        let through = match how % 4 {
+            0 | 1 => status.applying,
+            2 => Index((status.applied.0 + u64::from(by)).min(status.applying.0)),
+            _ => Index(u64::MAX - u64::from(by)),
+        };
+        self.raft.handle_applied(through);
+        self.poll(usize::MAX);
+    }
+
+    /// Nothing leaves a node whose disk failed.
+    pub(super) fn fail_disk(&mut self) -> bool {
+        self.raft.handle_disk_failed();
+        assert_eq!((self.raft.poll_action(), self.raft.next_tick()), (None, None));
+        assert!(self.raft.propose(self.now, Bytes::new()).is_err() && self.raft.read(self.now).is_err());
+        self.crash(0, 0, None)
+    }
+
+    /// The process ends in the middle of a batch, perhaps a byte decays meanwhile, and the node starts again, perhaps
+    /// at the second attempt. False: it refuses to, as it may with damage.
+    pub(super) fn crash(&mut self, ops: usize, recovery_ops: usize, flip: Option<(usize, u8)>) -> bool {
+        let batch = self.journal.poll_batch();
+        let mut legal = vec![self.disk.clone()];
+        if let Some(batch) = batch {
+            let part = batch.ops.len().min(ops);
+            perform_all(&mut self.files, &batch.ops[..part]);
+            legal.extend(self.after_next_batch());
+        }
+        if let Some((place, bit)) = flip {
+            decay(&mut self.files, place, bit);
+        }
+        let on_damage = if flip.is_some() { OnDamage::Abstain } else { OnDamage::Refuse };
+        let first = match Recovery::start(JOURNAL, &self.files, on_damage) {
+            Ok(recovery) => recovery,
+            Err(error) => {
+                assert!(flip.is_some(), "nothing is damaged, and yet: {error}");
+                return false;
+            }
+        };
+        if recovery_ops < first.ops().len() && recovery_ops > 0 {
+            perform_all(&mut self.files, &first.ops()[..recovery_ops]);
+        }
+        let recovery = Recovery::start(JOURNAL, &self.files, on_damage).expect("a recovery survives its own crash");
+        perform_all(&mut self.files, recovery.ops());
+        let is_cut = recovery.report().damaged_at.is_some() || first.report().damaged_at.is_some();
+        let (journal, restored) = recovery.finish();
+        self.check_recovered(&Model::of(&restored), &legal, is_cut);
+        self.restart(journal, restored);
+        true
+    }
+
+    /// What the batch under way leaves: only its hard state, which goes first; or all of it.
+    fn after_next_batch(&mut self) -> [Model; 2] {
+        let mut journal = self.journal.clone();
+        let (mut first, mut whole) = (self.disk.clone(), self.disk.clone());
+        let Some(done) = journal.handle_batch_done() else { return [first, whole] };
+        for persist in &self.unsynced {
+            first.apply_hard_state(&persist.write);
+            whole.apply(&persist.write);
+            if persist.durable() == done {
+                break;
+            }
+        }
+        [first, whole]
+    }
+
+    fn check_recovered(&self, found: &Model, legal: &[Model], is_cut: bool) {
+        let whole = |model: &Model| model == found;
+        let cut = |model: &Model| {
+            let same = HardState { abstaining: true, ..model.hard_state };
+            found.hard_state == same && model.log.starts_with(&found.log)
+        };
+        let holds = if is_cut { legal.iter().any(cut) } else { legal.iter().any(whole) };
+        assert!(holds, "recovered {found:?}, with damage {is_cut}; legal is {legal:?}");
+    }
+
+    fn restart(&mut self, journal: Journal, restored: Restored) {
+        self.disk = Model::of(&restored);
+        self.told = self.disk.clone();
+        self.journal = journal;
+        self.unsynced.clear();
+        self.untold.clear();
+        let boot = self.raft.boot();
+        self.raft = Raft::new(self.config.clone(), restored, self.now, self.seed).expect("the settings are valid");
+        assert!(self.raft.boot() > boot, "boots are counted");
+        self.contract.restart(&self.raft);
+        // What was made in an earlier boot is void.
+        if let Some(old) = self.last_told.take() {
+            let before = self.raft.status();
+            self.raft.handle_durable(self.now, old);
+            assert_eq!(self.raft.status(), before);
+        }
+        self.poll(usize::MAX);
+    }
+}
+
+fn remember(messages: &mut VecDeque<Envelope>, envelope: Envelope) {
+    if messages.len() == REMEMBERED_MAX {
+        messages.pop_front();
+    }
+    messages.push_back(envelope);
+}
+
+/// A bit of a used sector of a segment flips: hard states are in two copies, and losing both is refused.
+fn decay(files: &mut Files, place: usize, bit: u8) {
+    let mut segments: Vec<&mut Vec<u8>> =
+        files.iter_mut().filter(|(name, _)| name.starts_with("segment-")).map(|(_, bytes)| bytes).collect();
+    let count = segments.len().max(1);
+    let Some(bytes) = segments.get_mut(place % count) else { return };
+    let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    if let Some(byte) = bytes.get_mut(place / count % used.max(1)) {
+        *byte ^= bit;
+    }
+}
+
+/// A disk that never fails.
+fn perform_all(files: &mut Files, ops: &[DiskOp]) {
+    for op in ops {
+        match op {
+            DiskOp::Create { file, bytes } => {
+                files.insert(file.clone(), vec![0; usize::try_from(*bytes).expect("small")]);
+            }
+            DiskOp::Write { file, offset, bytes } => {
+                assert!(offset.is_multiple_of(SECTOR_BYTES), "whole sectors");
+                let at = usize::try_from(*offset).expect("small");
+                let file = files.get_mut(file).expect("created before");
+                file[at..at + bytes.len()].copy_from_slice(bytes);
+            }
+            DiskOp::Remove { file } => drop(files.remove(file)),
+            DiskOp::Sync { .. } | DiskOp::SyncDirectory => {}
+        }
+    }
+}
