@@ -210,9 +210,8 @@ impl Contract {
             Message::VoteAnswer(_) => waits_for_term(),
             Message::PreVoteAnswer(m) => {
                 waits_for_term();
-                if m.granted {
-                    elects();
-                }
+                // It promises nothing, so it need not wait until the end of the abstention is durable.
+                assert!(!m.granted || !raft.status().abstaining, "{message:?} while it abstains");
             }
             Message::AppendAcknowledgement(m) => {
                 waits_for_term();
