@@ -1,165 +1,128 @@
-//! A damaged data directory through recovery: nothing panics, a single changed byte loses nothing silently, and what
-//! was recovered is recovered again.
+//! Real journal bytes of random histories, torn by a power loss and then damaged, through recovery: nothing panics; what
+//! was synced is there after any power loss; a changed byte loses nothing silently; and what was recovered is recovered
+//! again.
 //!
-//! The input is changes to a good directory, six bytes each: file, kind of change, place (three bytes), value.
+//! ```text
+//! 0                                64             72
+//! | history: 16 steps of 4 bytes   | power loss    | damage: 6 bytes each, 32 at most
+//! ```
 
-use std::cell::LazyCell;
+mod damage;
+mod history;
 
-use bytes::Bytes;
-use raft_core::journal::{DiskOp, Files, JournalConfig, OnDamage, Recovery, SECTOR_BYTES, initialise};
-use raft_core::message::{Append, Message};
-use raft_core::*;
-use xxhash_rust::xxh3::xxh3_64;
+use std::collections::VecDeque;
 
-const SECTOR: usize = SECTOR_BYTES as usize;
+use raft_core::journal::{DiskOp, Files, Journal, JournalConfig, OnDamage, Recovery};
+use raft_core::{HardState, Persist};
+
+use super::disk::{Model, after_next_batch, perform_all, perform_torn};
+use damage::{Damage, EDIT_BYTES};
+use history::{History, STEP_BYTES, STEPS};
+
 const CONFIG: JournalConfig = JournalConfig { segment_bytes: 4_096, batch_bytes_max: 2_048 };
+/// Where the bytes of the power loss start.
+const POWER_LOSS_AT: usize = STEPS * STEP_BYTES;
+const DAMAGE_AT: usize = POWER_LOSS_AT + 8;
+const EDITS_MAX: usize = 32;
 
-thread_local! {
-    static GOOD: LazyCell<(Files, Restored)> = const { LazyCell::new(good_directory) };
+/// What a directory may hold.
+struct Expected {
+    /// What is legal without damage.
+    legal: Vec<Model>,
+    /// The log after each batch: where damage may throw it back to.
+    past: Vec<Vec<raft_core::Entry>>,
 }
 
-/// Runs the target on an input.
+/// Makes the history, tears and damages it, and recovers.
 ///
 /// # Panics
 /// If something that must hold does not.
 pub fn run(input: &[u8]) {
-    GOOD.with(|good| {
-        let (files, restored) = &**good;
-        let mut damaged = files.clone();
-        let mut gentle = 0;
-        let edits: Vec<&[u8]> = input.chunks_exact(6).take(32).collect();
-        for edit in &edits {
-            gentle += usize::from(change(&mut damaged, edit));
-        }
-        let is_one_byte = edits.len() == 1 && gentle == 1;
-        for on_damage in [OnDamage::Refuse, OnDamage::Abstain] {
-            recover(damaged.clone(), on_damage, is_one_byte.then_some(restored));
-        }
+    let mut head = [0; DAMAGE_AT];
+    let length = input.len().min(DAMAGE_AT);
+    head[..length].copy_from_slice(&input[..length]);
+    let history = History::make(&head[..POWER_LOSS_AT]);
+    let History { mut files, disk, past, mut journal, unsynced } = history;
+    let mut expected = Expected { legal: vec![disk], past };
+    lose_power(&mut files, &mut journal, &unsynced, &head[POWER_LOSS_AT..], &mut expected);
+
+    let mut damage = Damage::default();
+    for edit in input.get(DAMAGE_AT..).unwrap_or_default().chunks_exact(EDIT_BYTES).take(EDITS_MAX) {
+        damage.add(&mut files, edit);
+    }
+    for on_damage in [OnDamage::Refuse, OnDamage::Abstain] {
+        recover(files.clone(), on_damage, &damage, &expected);
+    }
+}
+
+/// The power goes in the middle of the next batch, if the history left one: some of its operations were performed, and
+/// of what they did not sync, some sectors.
+fn lose_power(
+    files: &mut Files,
+    journal: &mut Journal,
+    unsynced: &VecDeque<Persist>,
+    bytes: &[u8],
+    expected: &mut Expected,
+) {
+    let [ops, luck @ ..] = bytes else { return };
+    let Some(batch) = journal.poll_batch().filter(|_| *ops > 0) else { return };
+    let performed = &batch.ops[..usize::from(*ops).min(batch.ops.len())];
+    let mut sector = 0;
+    perform_torn(files, performed, &mut || {
+        sector += 1;
+        luck[(sector / 8) % luck.len()] >> (sector % 8) & 1 == 1
     });
+    let [hard_state, whole] = after_next_batch(&expected.legal[0], journal, unsynced);
+    let is_whole = performed.len() == batch.ops.len() && matches!(batch.ops.last(), Some(DiskOp::Sync { .. }));
+    if is_whole {
+        // All of it was synced: nothing else is legal.
+        expected.legal = vec![whole];
+    } else {
+        expected.legal.extend([hard_state, whole]);
+    }
 }
 
-/// Changes the directory. Whether it is no more than one byte, with its checksum left as it was.
-fn change(files: &mut Files, edit: &[u8]) -> bool {
-    let [file, kind, a, b, c, value] = *edit else { return false };
-    let Some(name) = files.keys().nth(usize::from(file) % files.len().max(1)).cloned() else { return false };
-    let bytes = files.get_mut(&name).expect("named above");
-    if bytes.is_empty() {
-        return false;
-    }
-    let at = (usize::from(a) | usize::from(b) << 8 | usize::from(c) << 16) % bytes.len();
-    let sector = at / SECTOR * SECTOR;
-    let end = bytes.len().min(sector + SECTOR);
-    match kind % 8 {
-        0 | 1 => {
-            bytes[at] ^= value;
-            return true;
+fn recover(mut files: Files, on_damage: OnDamage, damage: &Damage, expected: &Expected) {
+    let recovery = match Recovery::start(CONFIG, &files, on_damage) {
+        Ok(recovery) => recovery,
+        Err(error) => {
+            let may_refuse = damage.edits > 1 || (damage.edits == 1 && on_damage == OnDamage::Refuse);
+            assert!(may_refuse || !damage.is_gentle(), "refused {on_damage:?} after {damage:?}: {error}");
+            return;
         }
-        2 => {
-            // A sealed sector that says something else.
-            bytes[at] ^= value;
-            if end - sector == SECTOR {
-                let checksum = xxh3_64(&bytes[sector..sector + SECTOR - 8]);
-                bytes[end - 8..end].copy_from_slice(&checksum.to_le_bytes());
-            }
-        }
-        3 => bytes[sector..end].fill(0),
-        4 => bytes.truncate(at),
-        5 => drop(files.remove(&name)),
-        6 => bytes.extend_from_slice(&[value; SECTOR]),
-        _ => {
-            let copy = bytes[sector..end].to_vec();
-            let to = usize::from(value) * SECTOR;
-            if to + copy.len() <= bytes.len() {
-                bytes[to..to + copy.len()].copy_from_slice(&copy);
-            }
-        }
-    }
-    false
-}
-
-fn recover(mut files: Files, on_damage: OnDamage, expected: Option<&Restored>) {
-    let Ok(recovery) = Recovery::start(CONFIG, &files, on_damage) else { return };
+    };
     let is_cut = recovery.report().damaged_at.is_some();
-    perform(&mut files, recovery.ops());
-    let (_, first) = recovery.finish();
-    if let Some(expected) = expected {
-        assert!(expected.entries().starts_with(first.entries()), "entries that nobody wrote");
-        if is_cut {
-            assert!(first.hard_state().abstaining, "a log that lost something");
-        } else {
-            assert_eq!(first.entries(), expected.entries(), "synced entries are lost silently");
-            assert_eq!(first.hard_state(), expected.hard_state(), "a synced vote is lost silently");
-        }
+    assert!(!is_cut || damage.edits > 0, "nothing is damaged");
+    perform_all(&mut files, recovery.ops());
+    let first = recovery.finish().1;
+    let boot = first.boot();
+    let found = Model::of(&first);
+    assert!(!is_cut || found.hard_state.abstaining, "a log that lost something");
+    if damage.is_gentle() {
+        check(&found, is_cut, expected);
     }
-    let again = Recovery::start(CONFIG, &files, OnDamage::Refuse).expect("what recovery left is good");
-    perform(&mut files, again.ops());
-    let (_, again) = again.finish();
-    assert_eq!(again.boot().0, first.boot().0 + 1);
-    assert_eq!((again.identity(), again.hard_state()), (first.identity(), first.hard_state()));
-    assert_eq!(again.entries(), first.entries());
+    // A forged record, with the right checksum, may claim what no directory holds; that stays an error.
+    let again = match Recovery::start(CONFIG, &files, OnDamage::Refuse) {
+        Ok(again) => again,
+        Err(error) => {
+            assert!(damage.forged, "what recovery left is not good: {error}");
+            return;
+        }
+    };
+    perform_all(&mut files, again.ops());
+    let again = again.finish().1;
+    assert_eq!((again.boot().0, again.identity()), (boot.0 + 1, first.identity()));
+    assert_eq!(Model::of(&again), found);
 }
 
-/// A disk that never fails.
-fn perform(files: &mut Files, ops: &[DiskOp]) {
-    for op in ops {
-        match op {
-            DiskOp::Create { file, bytes } => {
-                files.insert(file.clone(), vec![0; usize::try_from(*bytes).expect("small")]);
-            }
-            DiskOp::Write { file, offset, bytes } => {
-                assert_eq!((offset % SECTOR_BYTES, bytes.len() % SECTOR), (0, 0), "whole sectors");
-                let at = usize::try_from(*offset).expect("small");
-                let file = files.get_mut(file).expect("created before");
-                file[at..at + bytes.len()].copy_from_slice(bytes);
-            }
-            DiskOp::Remove { file } => drop(files.remove(file)),
-            DiskOp::Sync { .. } | DiskOp::SyncDirectory => {}
-        }
-    }
-}
-
-/// The directory of a follower that took appends in two terms, over several segments; and what it holds.
-fn good_directory() -> (Files, Restored) {
-    let member = |id| Member { id: NodeId(id), incarnation: Incarnation(7) };
-    let identity = Identity { cluster: ClusterId(1), epoch: Epoch(0), member: member(1) };
-    let mut files = Files::new();
-    perform(&mut files, &initialise(identity, &Configuration::of_voters([1, 2, 3].map(member))));
-    let recovery = Recovery::start(CONFIG, &files, OnDamage::Refuse).expect("fresh");
-    perform(&mut files, recovery.ops());
-    let (mut journal, restored) = recovery.finish();
-    let mut raft = Raft::new(Config::default(), restored, Instant(0), 1).expect("fresh");
-    let mut previous = LogId::default();
-    for step in 1..=12u64 {
-        let term = Term(1 + step / 7);
-        let payload = Payload::Command(Bytes::from(vec![step as u8; 40 * step as usize]));
-        let entry = Entry { term, index: previous.index.next(), payload };
-        let id = entry.id();
-        let append = Append { term, round: Round(step), previous, entries: vec![entry], commit: Index(0) };
-        let envelope = Envelope {
-            cluster: identity.cluster,
-            epoch: identity.epoch,
-            from: member(2 + step / 7),
-            from_boot: Boot(1),
-            to: identity.member,
-            to_boot: Boot(0),
-            message: Message::Append(append),
-        };
-        raft.handle_message(Instant(step), envelope).expect("a good append");
-        previous = id;
-        while let Some(action) = raft.poll_action() {
-            if let Action::Persist(persist) = action {
-                journal.submit(persist);
-            }
-        }
-        while let Some(batch) = journal.poll_batch() {
-            perform(&mut files, &batch.ops);
-            if let Some(durable) = journal.handle_batch_done() {
-                raft.handle_durable(Instant(step), durable);
-            }
-        }
-    }
-    let (_, restored) = Recovery::start(CONFIG, &files, OnDamage::Refuse).expect("good").finish();
-    assert_eq!(restored.entries().len(), 12);
-    assert_eq!(restored.hard_state().term, Term(2));
-    (files, restored)
+/// At most one byte was changed: all that was synced is there, or the log ends and the node abstains.
+fn check(found: &Model, is_cut: bool, expected: &Expected) {
+    let Expected { legal, past } = expected;
+    let cut = || {
+        let of_one = |model: &Model| found.hard_state == HardState { abstaining: true, ..model.hard_state };
+        let is_past = past.contains(&found.log) || legal.iter().any(|model| model.log == found.log);
+        legal.iter().any(of_one) && is_past
+    };
+    let holds = if is_cut { cut() } else { legal.contains(found) };
+    assert!(holds, "recovered {found:?}, with a cut {is_cut}; legal is {legal:?}");
 }

@@ -6,6 +6,7 @@
 pub mod checker;
 pub mod cluster;
 pub mod core_steps;
+pub mod disk;
 pub mod journal_recover;
 pub mod wire_decode;
 

@@ -7,7 +7,7 @@ use raft_core::{
     Action, Envelope, HardState, Index, LogId, Member, Message, Persist, Raft, ReadId, Round, Term, Write,
 };
 
-use super::host::Model;
+use super::super::disk::Model;
 
 /// How a proposal ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,14 +3,13 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use raft_core::journal::{
-    DiskOp, Files, Journal, JournalConfig, OnDamage, Recovery, SECTOR_BYTES, initialise,
-};
+use raft_core::journal::{Files, Journal, JournalConfig, OnDamage, Recovery, initialise};
 use raft_core::{
-    Action, Config, Configuration, Durable, Entry, Envelope, HardState, Identity, Index, Instant, LogId, Persist,
-    Raft, Restored, Span, Term, Write, wire,
+    Action, Config, Configuration, Durable, Entry, Envelope, HardState, Identity, Index, Instant, Persist, Raft,
+    Restored, Span, Write, wire,
 };
 
+use super::super::disk::{Model, after_next_batch, perform_all};
 use super::contract::Contract;
 
 const JOURNAL: JournalConfig = JournalConfig { segment_bytes: 8_192, batch_bytes_max: 1_024 };
@@ -18,44 +17,6 @@ const JOURNAL: JournalConfig = JournalConfig { segment_bytes: 8_192, batch_bytes
 const REMEMBERED_MAX: usize = 48;
 /// No event may give more work than this.
 const ACTIONS_MAX: usize = 10_000;
-
-/// What the disk holds, by the words of the writes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Model {
-    pub(super) hard_state: HardState,
-    pub(super) log: Vec<Entry>,
-}
-
-impl Model {
-    fn apply(&mut self, write: &Write) {
-        self.apply_hard_state(write);
-        if let Some(from) = write.truncate_from {
-            self.log.retain(|entry| entry.index < from);
-        }
-        self.log.extend(write.append.iter().cloned());
-    }
-
-    fn apply_hard_state(&mut self, write: &Write) {
-        self.hard_state = write.hard_state.unwrap_or(self.hard_state);
-    }
-
-    pub(super) fn last(&self) -> LogId {
-        self.log.last().map(Entry::id).unwrap_or_default()
-    }
-
-    /// A term is durable by the hard state, or by an entry of it.
-    pub(super) fn term(&self) -> Term {
-        self.hard_state.term.max(self.last().term)
-    }
-
-    pub(super) fn entry(&self, index: Index) -> Option<&Entry> {
-        self.log.iter().rev().find(|entry| entry.index == index)
-    }
-
-    fn of(restored: &Restored) -> Model {
-        Model { hard_state: restored.hard_state(), log: restored.entries().to_vec() }
-    }
-}
 
 pub(super) struct Host {
     pub(super) config: Config,
@@ -284,7 +245,7 @@ impl Host {
         if let Some(batch) = batch {
             let part = batch.ops.len().min(ops);
             perform_all(&mut self.files, &batch.ops[..part]);
-            legal.extend(self.after_next_batch());
+            legal.extend(after_next_batch(&self.disk, &self.journal, &self.unsynced));
         }
         if let Some((place, bit)) = flip {
             decay(&mut self.files, place, bit);
@@ -307,21 +268,6 @@ impl Host {
         self.check_recovered(&Model::of(&restored), &legal, is_cut);
         self.restart(journal, restored);
         true
-    }
-
-    /// What the batch under way leaves: only its hard state, which goes first; or all of it.
-    fn after_next_batch(&mut self) -> [Model; 2] {
-        let mut journal = self.journal.clone();
-        let (mut first, mut whole) = (self.disk.clone(), self.disk.clone());
-        let Some(done) = journal.handle_batch_done() else { return [first, whole] };
-        for persist in &self.unsynced {
-            first.apply_hard_state(&persist.write);
-            whole.apply(&persist.write);
-            if persist.durable() == done {
-                break;
-            }
-        }
-        [first, whole]
     }
 
     fn check_recovered(&self, found: &Model, legal: &[Model], is_cut: bool) {
@@ -375,24 +321,5 @@ fn decay(files: &mut Files, place: usize, bit: u8) {
     let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     if let Some(byte) = bytes.get_mut(place / count % used.max(1)) {
         *byte ^= bit;
-    }
-}
-
-/// A disk that never fails.
-fn perform_all(files: &mut Files, ops: &[DiskOp]) {
-    for op in ops {
-        match op {
-            DiskOp::Create { file, bytes } => {
-                files.insert(file.clone(), vec![0; usize::try_from(*bytes).expect("small")]);
-            }
-            DiskOp::Write { file, offset, bytes } => {
-                assert!(offset.is_multiple_of(SECTOR_BYTES), "whole sectors");
-                let at = usize::try_from(*offset).expect("small");
-                let file = files.get_mut(file).expect("created before");
-                file[at..at + bytes.len()].copy_from_slice(bytes);
-            }
-            DiskOp::Remove { file } => drop(files.remove(file)),
-            DiskOp::Sync { .. } | DiskOp::SyncDirectory => {}
-        }
     }
 }
