@@ -31,7 +31,11 @@ pub fn run(input: &[u8]) {
     let expected = brute_force(&all, &claimed(&all));
     let budget = Budget::default();
     let judge = |report: Report, way: &str| {
-        assert!(!matches!(report.verdict, Verdict::Unknown { .. }), "{way} is undecided:\n{}", show(&history));
+        assert!(
+            !matches!(report.verdict, Verdict::Unknown { .. }),
+            "{way} is undecided:\n{}",
+            show(&history)
+        );
         let found = report.verdict.is_linearizable();
         assert_eq!(found, expected, "{way}, against brute force:\n{}", show(&history));
         if let Verdict::Violation(found) = &report.verdict {
@@ -88,7 +92,9 @@ fn history(head: u8, rest: &[u8]) -> KvHistory {
     let mut history = KvHistory::new();
     for (plan, process) in planned.into_iter().zip(0..) {
         let failed = !plan.happens() && plan.end[0] >= 232;
-        let id = history.invoke(ProcessId(process), plan.operation, Stamp::at(plan.call)).expect("its own process");
+        let id = history
+            .invoke(ProcessId(process), plan.operation, Stamp::at(plan.call))
+            .expect("its own process");
         match plan.answer {
             Some(answer) => history.ok(id, answer, Stamp::at(plan.ret)).expect("it is open"),
             None if failed => history.fail(id).expect("it is open"),

@@ -42,8 +42,7 @@ pub fn run(input: &[u8]) {
 #[must_use]
 pub fn simulate(input: &[u8], trace: TraceOptions) -> RunReport {
     let decisions = Choices::bytes(input.get(HEAD_BYTES..).unwrap_or_default().to_vec());
-    let options =
-        RunOptions { trace, events: None, setup: Some(setup(input)), decisions: Some(decisions) };
+    let options = RunOptions { trace, events: None, setup: Some(setup(input)), decisions: Some(decisions) };
     run_seed(0, &options)
 }
 
@@ -97,18 +96,19 @@ fn setup(input: &[u8]) -> Setup {
     setup.crash.recovery_ppm = on(crashes, 2, PPM);
     setup.crash.power_ppm = on(crashes, 3, 500_000);
     setup.crash.hot = 1 + u32::from(crashes >> 4 & 3);
-    setup.crash.down = timeout / 2 << (crashes >> 6);
+    setup.crash.down = (timeout / 2) << (crashes >> 6);
 
     setup.load.clients = 1 + u32::from(clients & 3);
     setup.load.keys = 1 + u32::from(clients >> 2 & 1);
-    setup.load.think = timeout / 64 << (clients >> 3 & 3);
+    setup.load.think = (timeout / 64) << (clients >> 3 & 3);
     setup.load.sessionless_ppm = on(clients, 5, 500_000);
     setup.load.padding = if clients >> 6 & 1 == 1 { 256 } else { 0 };
     setup.load.attempts = 1 + u32::from(clients >> 7) * 3;
     setup.clock_ppm =
         (0..setup.voters).map(|node| i32::from(clocks.rotate_left(node.into()) as i8) * 400).collect();
 
-    setup.faults = head[FAULTS_AT..].chunks_exact(FAULT_BYTES).filter_map(|bytes| fault(bytes, &setup)).collect();
+    setup.faults =
+        head[FAULTS_AT..].chunks_exact(FAULT_BYTES).filter_map(|bytes| fault(bytes, &setup)).collect();
     setup.faults.sort_by_key(|fault| fault.at);
     setup
 }

@@ -73,7 +73,8 @@ fn lose_power(
         luck[(sector / 8) % luck.len()] >> (sector % 8) & 1 == 1
     });
     let [hard_state, whole] = after_next_batch(&expected.legal[0], journal, unsynced);
-    let is_whole = performed.len() == batch.ops.len() && matches!(batch.ops.last(), Some(DiskOp::Sync { .. }));
+    let is_whole =
+        performed.len() == batch.ops.len() && matches!(batch.ops.last(), Some(DiskOp::Sync { .. }));
     if is_whole {
         // All of it was synced: nothing else is legal.
         expected.legal = vec![whole];

@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use raft_core::Instant;
 use raft_core::wire::{
-    Decoder, Encoder, JOINING_MESSAGES_MAX, JOINING_PEERS_MAX, WireConfig, from_bytes, to_bytes,
+    Decoder, Encoder, JOINING_MESSAGES_MAX, JOINING_PEERS_MAX, WireConfig, WireError, from_bytes, to_bytes,
 };
+use raft_core::{Boot, Envelope, Instant};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Runs the target on an input.
@@ -24,19 +24,63 @@ pub fn run(input: &[u8]) {
 fn content(input: &[u8]) {
     let Ok(envelope) = from_bytes(input) else { return };
     assert_eq!(to_bytes(&envelope), input, "one message, one spelling");
+    // Every byte counts: neither less nor more of them is a message.
+    assert!(from_bytes(&input[..input.len() - 1]).is_err(), "it can be shorter");
+    assert!(from_bytes(&[input, &[0]].concat()).is_err(), "it can be longer");
     // Small datagrams, so that most messages are split; pieces in reverse, and each twice.
     let config = WireConfig { datagram_bytes_max: 128, ..WireConfig::default() };
     let mut sent = Vec::new();
     let encoded =
         Encoder::new(config.clone()).encode(&envelope, &mut |datagram| sent.push(datagram.to_vec()));
     assert_eq!(encoded, Ok(()));
-    let mut decoder = Decoder::new(config);
+    let mut decoder = Decoder::new(config.clone());
     for datagram in sent.iter().skip(1).rev() {
         assert_eq!(decoder.handle_datagram(Instant(0), datagram), Ok(None));
         assert_eq!(decoder.handle_datagram(Instant(0), datagram), Ok(None));
     }
-    assert_eq!(decoder.handle_datagram(Instant(0), &sent[0]), Ok(Some(envelope)));
+    assert_eq!(decoder.handle_datagram(Instant(0), &sent[0]), Ok(Some(envelope.clone())));
     assert_eq!((decoder.joining_messages(), decoder.joining_bytes()), (0, 0));
+    shuffled(&envelope, &sent, config);
+}
+
+/// The pieces of two messages at once, in an order and with losses and a flipped bit that the message's own bytes
+/// decide: each arrives whole or not at all, and a damaged piece is as good as lost.
+fn shuffled(envelope: &Envelope, sent: &[Vec<u8>], config: WireConfig) {
+    let mut other = envelope.clone();
+    other.to_boot = Boot(other.to_boot.0 ^ 1);
+    let mut encoder = Encoder::new(config.clone());
+    let mut sent: Vec<(bool, Vec<u8>)> = sent.iter().map(|datagram| (true, datagram.clone())).collect();
+    // Of the same encoder, so that the second message has another name.
+    assert_eq!(encoder.encode(envelope, &mut |_| {}), Ok(()));
+    assert_eq!(encoder.encode(&other, &mut |datagram| sent.push((false, datagram.to_vec()))), Ok(()));
+    let mut state = xxh3_64(&to_bytes(envelope)) | 1;
+    let mut draw = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 16) as usize % below
+    };
+    let (mut lost, mut arrived) = ([false; 2], [false; 2]);
+    let mut decoder = Decoder::new(config);
+    while !sent.is_empty() {
+        let (is_first, mut datagram) = sent.swap_remove(draw(sent.len()));
+        let fate = draw(16);
+        lost[usize::from(is_first)] |= fate < 2;
+        if fate == 0 {
+            continue;
+        }
+        if fate == 1 {
+            let place = draw(datagram.len());
+            datagram[place] ^= 1 << draw(8);
+            assert!(decoder.handle_datagram(Instant(0), &datagram).is_err(), "a flipped bit is noticed");
+            continue;
+        }
+        if let Some(found) = decoder.handle_datagram(Instant(0), &datagram).expect("an honest datagram") {
+            assert_eq!(found, if is_first { envelope.clone() } else { other.clone() });
+            arrived[usize::from(is_first)] = true;
+        }
+    }
+    assert_eq!(arrived, lost.map(|lost| !lost), "whole, or not at all");
 }
 
 /// The input as datagrams.
@@ -96,11 +140,7 @@ fn piece(datagram: &[u8]) -> Option<(Vec<u8>, [u8; 4], &[u8])> {
 }
 
 /// A whole message that was read is written as the same datagram.
-fn check(
-    result: &Result<Option<raft_core::Envelope>, raft_core::wire::WireError>,
-    datagram: &[u8],
-    encoder: &mut Encoder,
-) {
+fn check(result: &Result<Option<Envelope>, WireError>, datagram: &[u8], encoder: &mut Encoder) {
     let Ok(Some(envelope)) = result else { return };
     if datagram[2] == 1 {
         let mut sent = Vec::new();

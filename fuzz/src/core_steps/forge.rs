@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use raft_core::message::{
     Abstention, AbstentionAnswer, Append, AppendAcknowledgement, AppendRejection, Forward, ForwardAnswer,
-    ForwardOutcome, Heartbeat, HeartbeatAnswer, PreVote, PreVoteAnswer, ReadIndex, ReadIndexAnswer, RequestVote,
-    StaleTerm, VoteAnswer,
+    ForwardOutcome, Heartbeat, HeartbeatAnswer, PreVote, PreVoteAnswer, ReadIndex, ReadIndexAnswer,
+    RequestVote, StaleTerm, VoteAnswer,
 };
 use raft_core::{
-    Boot, ClusterId, Config, Configuration, Entry, Envelope, Epoch, Identity, Incarnation, Index, LogId, Member,
-    Message, NodeId, Payload, Raft, Round, Span, Term,
+    Boot, ClusterId, Config, Configuration, Entry, Envelope, Epoch, Identity, Incarnation, Index, LogId,
+    Member, Message, NodeId, Payload, Raft, Round, Span, Term,
 };
 
 use super::STEP_BYTES;
@@ -128,7 +128,9 @@ impl Forge {
         // Refused instead of granted, a rejection instead of an acknowledgement.
         let yes = change < 192;
         let message = match &sent.message {
-            Message::PreVote(m) => Message::PreVoteAnswer(PreVoteAnswer { term, round: m.round, granted: yes }),
+            Message::PreVote(m) => {
+                Message::PreVoteAnswer(PreVoteAnswer { term, round: m.round, granted: yes })
+            }
             Message::RequestVote(_) => Message::VoteAnswer(VoteAnswer { term, granted: yes }),
             Message::Append(m) if yes => {
                 let last = m.entries.last().map_or(m.previous.index, |entry| entry.index);
@@ -138,9 +140,17 @@ impl Forge {
             Message::Append(m) => {
                 let hint = log_id(raft, near_index(raft, m.previous.index.previous(), index), change);
                 let last = near_index(raft, hint.index, flags & 15);
-                Message::AppendRejection(AppendRejection { term, round: m.round, refused: m.previous, hint, last })
+                Message::AppendRejection(AppendRejection {
+                    term,
+                    round: m.round,
+                    refused: m.previous,
+                    hint,
+                    last,
+                })
             }
-            Message::Heartbeat(m) if yes => Message::HeartbeatAnswer(HeartbeatAnswer { term, round: m.round }),
+            Message::Heartbeat(m) if yes => {
+                Message::HeartbeatAnswer(HeartbeatAnswer { term, round: m.round })
+            }
             Message::Heartbeat(m) => Message::StaleTerm(StaleTerm { term, round: m.round }),
             Message::ReadIndex(m) => {
                 let index = near_index(raft, raft.status().commit, index);
@@ -169,7 +179,8 @@ impl Forge {
         let Step([kind, who, a, b, c, d, e, flags]) = step;
         let raft = &host.raft;
         let status = raft.status();
-        let from = raft.leader().filter(|leader| who < 64 && leader.id != NodeId(ME)).unwrap_or(self.peer(who));
+        let from =
+            raft.leader().filter(|leader| who < 64 && leader.id != NodeId(ME)).unwrap_or(self.peer(who));
         let term = near_term(status.term, a);
         let round = Round(if e == 255 { u64::MAX } else { u64::from(e) });
         let index = near_index(raft, status.last.index, b);
@@ -189,7 +200,9 @@ impl Forge {
                 2 => Message::StaleTerm(StaleTerm { term, round }),
                 3 => Message::PreVoteAnswer(PreVoteAnswer { term, round, granted: d & 1 == 0 }),
                 4 | 5 => Message::VoteAnswer(VoteAnswer { term, granted: d & 1 == 0 }),
-                6 | 7 => Message::AppendAcknowledgement(AppendAcknowledgement { term, round, matched: index }),
+                6 | 7 => {
+                    Message::AppendAcknowledgement(AppendAcknowledgement { term, round, matched: index })
+                }
                 8 => Message::AppendRejection(AppendRejection {
                     term,
                     round,

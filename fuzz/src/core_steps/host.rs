@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use raft_core::journal::{Files, Journal, JournalConfig, OnDamage, Recovery, initialise};
 use raft_core::{
-    Action, Config, Configuration, Durable, Entry, Envelope, HardState, Identity, Index, Instant, Persist, Raft,
-    Restored, Span, Write, wire,
+    Action, Config, Configuration, Durable, Entry, Envelope, HardState, Identity, Index, Instant, Persist,
+    Raft, Restored, Span, Write, wire,
 };
 
 use super::super::disk::{Model, after_next_batch, perform_all};
@@ -46,7 +46,8 @@ impl Host {
     pub(super) fn new(config: Config, identity: Identity, founding: &Configuration, seed: u64) -> Host {
         let mut files = Files::new();
         perform_all(&mut files, &initialise(identity, founding));
-        let recovery = Recovery::start(JOURNAL, &files, OnDamage::Refuse).expect("it was initialised just now");
+        let recovery =
+            Recovery::start(JOURNAL, &files, OnDamage::Refuse).expect("it was initialised just now");
         perform_all(&mut files, recovery.ops());
         let (journal, restored) = recovery.finish();
         let disk = Model::of(&restored);
@@ -81,7 +82,11 @@ impl Host {
             match action {
                 Action::Send(envelope) => {
                     let bytes = wire::to_bytes(&envelope);
-                    assert_eq!(wire::from_bytes(&bytes).as_ref(), Ok(&envelope), "it can't be read when it arrives");
+                    assert_eq!(
+                        wire::from_bytes(&bytes).as_ref(),
+                        Ok(&envelope),
+                        "it can't be read when it arrives"
+                    );
                     remember(&mut self.sent, envelope);
                 }
                 Action::Persist(persist) => {
@@ -129,7 +134,11 @@ impl Host {
         let before = self.raft.status();
         if self.raft.handle_message(self.now, envelope).is_err() {
             let after = self.raft.status();
-            assert_eq!((before.last, before.commit), (after.last, after.commit), "a refused message is dropped");
+            assert_eq!(
+                (before.last, before.commit),
+                (after.last, after.commit),
+                "a refused message is dropped"
+            );
         }
         self.poll_some(flags);
     }
@@ -261,7 +270,8 @@ impl Host {
         if recovery_ops < first.ops().len() && recovery_ops > 0 {
             perform_all(&mut self.files, &first.ops()[..recovery_ops]);
         }
-        let recovery = Recovery::start(JOURNAL, &self.files, on_damage).expect("a recovery survives its own crash");
+        let recovery =
+            Recovery::start(JOURNAL, &self.files, on_damage).expect("a recovery survives its own crash");
         perform_all(&mut self.files, recovery.ops());
         let is_cut = recovery.report().damaged_at.is_some() || first.report().damaged_at.is_some();
         let (journal, restored) = recovery.finish();
@@ -274,7 +284,8 @@ impl Host {
         let whole = |model: &Model| model == found;
         // The log ends where the damage is, so it is as it was before that batch; what was overwritten may be back. No
         // harm is done: the node abstains, and acknowledges only what a leader confirms.
-        let same_hard_state = |model: &Model| found.hard_state == HardState { abstaining: true, ..model.hard_state };
+        let same_hard_state =
+            |model: &Model| found.hard_state == HardState { abstaining: true, ..model.hard_state };
         let same_log = |model: &Model| model.log == found.log;
         let cut = || {
             legal.iter().any(same_hard_state)
@@ -292,7 +303,8 @@ impl Host {
         self.unsynced.clear();
         self.untold.clear();
         let boot = self.raft.boot();
-        self.raft = Raft::new(self.config.clone(), restored, self.now, self.seed).expect("the settings are valid");
+        self.raft =
+            Raft::new(self.config.clone(), restored, self.now, self.seed).expect("the settings are valid");
         assert!(self.raft.boot() > boot, "boots are counted");
         self.contract.restart(&self.raft);
         // What was made in an earlier boot is void.

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use raft_core::journal::{Files, Journal, OnDamage, Recovery, initialise};
 use raft_core::message::{Append, RequestVote};
 use raft_core::{
-    Action, Boot, ClusterId, Config, Configuration, Entry, Envelope, Epoch, Identity, Incarnation, Index, Instant,
-    LogId, Member, Message, NodeId, Payload, Persist, Raft, Round, Span, Term,
+    Action, Boot, ClusterId, Config, Configuration, Entry, Envelope, Epoch, Identity, Incarnation, Index,
+    Instant, LogId, Member, Message, NodeId, Payload, Persist, Raft, Round, Span, Term,
 };
 
 use super::super::disk::{Model, perform_all};

@@ -129,12 +129,7 @@ pub fn claimed(items: &[Item]) -> Vec<(Value, u64)> {
 /// What the operation answers when it takes effect on `held`.
 ///
 /// `unseen`: a compare-and-set that fails does not say what it saw. None: it has no answer on this state.
-pub fn honest(
-    operation: &Operation,
-    held: &mut Held,
-    version: Option<u64>,
-    unseen: bool,
-) -> Option<Answer> {
+pub fn honest(operation: &Operation, held: &mut Held, version: Option<u64>, unseen: bool) -> Option<Answer> {
     let number = held.0.as_ref().map_or(Some(0), |text| text.parse::<i64>().ok());
     match &operation.action {
         Action::Get => return Some(Answer::Got { value: held.0.clone(), version: version.and(held.1) }),
