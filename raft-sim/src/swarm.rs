@@ -314,11 +314,12 @@ impl Memory {
         let mut d = Draw { stream: choices.stream("memory", 0, 0), choices };
         // One run in six takes no snapshots.
         let takes_none = d.below(6) == 0;
+        // Small pieces more often: a transfer of many is what is interrupted.
+        let chunk_bytes_max = if d.below(2) == 0 { 1 << 10 } else { 64 << 10 };
         Memory {
             retransmit_min: d.log(100, timeout / 4),
             cache_bytes_max: if d.below(4) == 0 { 0 } else { d.log(64, 1 << 20) },
-            // Small ones more often: a transfer of many pieces is what is interrupted.
-            chunk_bytes_max: d.log(64, if d.below(2) == 0 { 1 << 10 } else { 64 << 10 }),
+            chunk_bytes_max: d.log(64, chunk_bytes_max),
             chunks_in_flight_max: d.log(1, 16),
             trailing_entries: if d.below(2) == 0 { 0 } else { d.log(1, 2_000) },
             pinned_bytes_max: d.log(1, 1 << 20),

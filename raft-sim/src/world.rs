@@ -285,6 +285,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     /// Writes a line of the trace, if there is one.
     fn say(&mut self, node: Option<usize>, kind: &str, message: impl FnOnce() -> String) {
         if self.trace.is_on() {
+            self.trace.note_bytes_asked(self.choices.bytes_asked());
             self.trace.add(self.events, self.now, node, kind, &message());
         }
     }
@@ -325,7 +326,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     }
 
     fn hand_over(&mut self, to: usize, id: u32) -> Result<(), Failure> {
-        let World { network, nodes, counts, trace, oracles, watch, .. } = self;
+        let World { network, nodes, counts, trace, oracles, watch, choices, .. } = self;
         let packet = network.packet(id);
         let boot_now = nodes[usize::from(packet.from)].generation;
         let node = &mut nodes[to];
@@ -363,6 +364,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         oracles.delivered(to, &envelope);
         if trace.is_on() {
             let line = format!("from {}: {:?}", envelope.from, envelope.message);
+            trace.note_bytes_asked(choices.bytes_asked());
             trace.add(self.events, self.now, Some(to), "receive", &line);
         }
         let raft = running.replica.raft();
