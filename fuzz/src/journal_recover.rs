@@ -19,7 +19,8 @@ use super::disk::{Model, after_next_batch, perform_all, perform_torn};
 use damage::{Damage, EDIT_BYTES};
 use history::{History, STEP_BYTES, STEPS};
 
-const CONFIG: JournalConfig = JournalConfig { segment_bytes: 4_096, batch_bytes_max: 2_048 };
+const CONFIG: JournalConfig =
+    JournalConfig { segment_bytes: 4_096, batch_bytes_max: 2_048, recovered_bytes_max: u64::MAX };
 /// Where the bytes of the power loss start.
 const POWER_LOSS_AT: usize = STEPS * STEP_BYTES;
 const DAMAGE_AT: usize = POWER_LOSS_AT + 8;

@@ -81,7 +81,6 @@ marks! {
     SnapshotUseless Snapshots "a piece came of a snapshot whose entries were all there",
     ChunkOutOfOrder Snapshots "a piece of a snapshot came before its predecessor",
     ChunkDoubled Snapshots "a piece of a snapshot came twice",
-    TransferTakenOver Snapshots "another leader went on with a transfer",
     TransferAnew Snapshots "a follower asked for the beginning of a snapshot again",
     AppendAtBoundary Snapshots "an append was matched at the entry right before the log",
     AbstainerAskedForVote Rot "a vote was asked of a node that abstains",
@@ -139,7 +138,18 @@ impl Marks {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Watch {
     pub(crate) marks: Marks,
+    /// Transfers of ten and more pieces.
+    pub(crate) transfers: Transfers,
     nodes: Vec<Memory>,
+}
+
+/// What became of transfers of ten and more pieces.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Transfers {
+    pub(crate) begun: u64,
+    /// The receiver restarted in the middle.
+    pub(crate) interrupted: u64,
+    pub(crate) finished: u64,
 }
 
 /// What is remembered of a node's present process.
@@ -148,17 +158,20 @@ struct Memory {
     /// Votes granted to it: (term, voter).
     votes: BTreeSet<(Term, Member)>,
     boots: BTreeMap<Member, Boot>,
-    /// The transfer that comes in: whose, of which snapshot, and the piece seen last.
-    transfer: Option<(Member, LogId, u64, u64)>,
+    /// The transfer that comes in: of which snapshot, and the piece seen last.
+    transfer: Option<(LogId, u64, u64)>,
+    /// It is of ten and more pieces.
+    is_long: bool,
 }
 
 impl Watch {
     pub(crate) fn new(nodes: usize) -> Watch {
-        Watch { marks: Marks::default(), nodes: vec![Memory::default(); nodes] }
+        Watch { nodes: vec![Memory::default(); nodes], ..Watch::default() }
     }
 
     /// A node's process began.
     pub(crate) fn started(&mut self, node: usize) {
+        self.transfers.interrupted += u64::from(self.nodes[node].is_long);
         self.nodes[node] = Memory::default();
     }
 
@@ -284,24 +297,26 @@ impl Watch {
     }
 
     fn took_chunk(&mut self, node: usize, heard: &Heard, before: &Status, after: &Status) {
-        let Heard::Chunk { from, term, last, offset, end } = heard else { return };
+        let Heard::Chunk { term, last, offset, end, length } = heard else { return };
         if *term < before.term {
             return;
         }
         self.marks.see(Mark::SnapshotUseless, last.index <= before.commit);
         let memory = &mut self.nodes[node];
-        if let Some((whose, which, seen, seen_end)) = memory.transfer
+        if let Some((which, seen, seen_end)) = memory.transfer
             && which == *last
         {
-            self.marks.see(Mark::TransferTakenOver, whose != *from && *offset > 0);
             self.marks.see(Mark::ChunkOutOfOrder, *offset > seen_end);
             self.marks.see(Mark::ChunkDoubled, *offset == seen && *end > *offset);
         } else {
             self.marks.see(Mark::ChunkOutOfOrder, *offset > 0);
+            memory.is_long = *end > *offset && *length / (*end - *offset) >= 10 && *last != before.snapshot;
+            self.transfers.begun += u64::from(memory.is_long);
         }
-        memory.transfer = Some((*from, *last, *offset, *end));
+        memory.transfer = Some((*last, *offset, *end));
         if after.snapshot.index > before.snapshot.index {
             memory.transfer = None;
+            self.transfers.finished += u64::from(std::mem::take(&mut memory.is_long));
             self.marks.see(Mark::InstalledOverTail, before.last.index > before.commit);
             self.marks.see(Mark::InstalledOnNothing, before.last.index.0 == 0);
             self.marks.see(Mark::InstalledOverSnapshot, before.snapshot.index.0 > 0);

@@ -132,6 +132,9 @@ pub(crate) fn run_with<S: Machine, W: Workload<S>>(
     });
     report.settled_in = world.closing_took();
     report.fingerprint = world.fingerprint.0;
+    world.counts.add_many(Effect::TransfersOfTen, world.watch.transfers.begun);
+    world.counts.add_many(Effect::TransfersInterrupted, world.watch.transfers.interrupted);
+    world.counts.add_many(Effect::TransfersFinished, world.watch.transfers.finished);
     report.counts = world.counts;
     report.marks = world.watch.marks;
     report.trace = world.trace;

@@ -372,6 +372,9 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         let (heard, before) = (Heard::of(&envelope), raft.status());
         let result = running.replica.handle_message(now, envelope);
         watch.took(to, &heard, &before, running.replica.raft());
+        if running.replica.raft().snapshot_last().index > before.snapshot.index {
+            counts.add(Effect::Installs);
+        }
         if let Err(violation) = result {
             match &violation {
                 Violation::Misaddressed => counts.add(Effect::MisaddressedRefused),

@@ -123,7 +123,9 @@ impl Contract {
             | Message::Abstention(_)
             | Message::AbstentionAnswer(_)
             | Message::Forward(_)
-            | Message::ForwardAnswer(_) => {}
+            | Message::ForwardAnswer(_)
+            | Message::SnapshotChunk(_)
+            | Message::SnapshotChunkAnswer(_) => {}
         }
     }
 
@@ -166,6 +168,8 @@ impl Contract {
                     status.commit
                 );
             }
+            Action::Restore(_) => panic!("nobody sent a snapshot"),
+            Action::Load(request) => panic!("{request:?} is in memory"),
             Action::Unknown(id) => self.end(*id, Ending::Unknown),
             Action::RoleChanged(change) => {
                 assert_eq!((change.term, change.leader), (raft.term(), raft.leader()), "old news");
@@ -230,7 +234,11 @@ impl Contract {
             Message::ReadIndex(_) | Message::Abstention(_) => {
                 assert_eq!(Some(envelope.to), raft.leader(), "{message:?} to another than the leader");
             }
-            Message::Forward(_) | Message::ForwardAnswer(_) => panic!("the core sends no {message:?}"),
+            // Nobody here takes a snapshot or sends one.
+            Message::Forward(_)
+            | Message::ForwardAnswer(_)
+            | Message::SnapshotChunk(_)
+            | Message::SnapshotChunkAnswer(_) => panic!("the core sends no {message:?}"),
         }
     }
 

@@ -169,7 +169,9 @@ impl Forge {
             | Message::ReadIndexAnswer(_)
             | Message::AbstentionAnswer(_)
             | Message::Forward(_)
-            | Message::ForwardAnswer(_) => return None,
+            | Message::ForwardAnswer(_)
+            | Message::SnapshotChunk(_)
+            | Message::SnapshotChunkAnswer(_) => return None,
         };
         Some(self.envelope(raft, sent.to, flags, message))
     }

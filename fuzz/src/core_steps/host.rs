@@ -12,7 +12,8 @@ use raft_core::{
 use super::super::disk::{Model, after_next_batch, perform_all};
 use super::contract::Contract;
 
-const JOURNAL: JournalConfig = JournalConfig { segment_bytes: 8_192, batch_bytes_max: 1_024 };
+const JOURNAL: JournalConfig =
+    JournalConfig { segment_bytes: 8_192, batch_bytes_max: 1_024, recovered_bytes_max: u64::MAX };
 /// Messages remembered, each way.
 const REMEMBERED_MAX: usize = 48;
 /// No event may give more work than this.
@@ -95,6 +96,8 @@ impl Host {
                     self.unsynced.push_back(persist);
                 }
                 Action::Apply(_)
+                | Action::Restore(_)
+                | Action::Load(_)
                 | Action::ReadReady(..)
                 | Action::ReadFailed(..)
                 | Action::Lost(_)

@@ -145,7 +145,8 @@ impl LoadOutcome {
 }
 
 impl<S: StateMachine> Replica<S> {
-    /// Takes a snapshot now, whatever the policy says, unless one is being taken or there is nothing new to cover.
+    /// Takes a snapshot as soon as it can, whatever the policy says: when there is something new to cover, none is being
+    /// written or restored, and no follower is receiving the current one.
     pub fn take_snapshot(&mut self) {
         self.snapshot_wanted = true;
     }

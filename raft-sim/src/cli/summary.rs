@@ -15,16 +15,22 @@ const OPERATIONS_MEDIAN_MIN: u64 = 50;
 const FAILURES_SHOWN: usize = 5;
 
 /// Effects by what a reader looks for.
-const GROUPS: [(&str, Effect, Effect); 5] = [
+const GROUPS: [(&str, Effect, Effect); 6] = [
     ("network", Effect::DuplicateDelivered, Effect::DroppedDown),
     ("nodes", Effect::Kill, Effect::Restarts),
     ("disks", Effect::SectorsLost, Effect::HardStateCopyRead),
+    ("snapshots", Effect::SnapshotsFrozen, Effect::TransfersFinished),
     ("time and speed", Effect::Pauses, Effect::ClockJumps),
     ("failing disks", Effect::SyncErrors, Effect::AbstentionsCleared),
 ];
 
 /// Effects that need not happen in every hunt.
-const OPTIONAL: [Effect; 1] = [Effect::Violations];
+const OPTIONAL: [Effect; 3] = [
+    Effect::Violations,
+    // Rot is followed by a restart, which meets it first.
+    Effect::LoadsDamaged,
+    Effect::RotRead,
+];
 
 /// All seeds together.
 #[derive(Default)]

@@ -34,11 +34,11 @@ pub(crate) enum Heard {
         term: Term,
     },
     Chunk {
-        from: Member,
         term: Term,
         last: LogId,
         offset: u64,
         end: u64,
+        length: u64,
     },
     ChunkAnswer {
         restart: bool,
@@ -66,11 +66,11 @@ impl Heard {
             Message::VoteAnswer(m) if m.granted => Heard::Vote { from, term: m.term },
             Message::ReadIndex(m) => Heard::ReadIndex { term: m.term },
             Message::SnapshotChunk(m) => Heard::Chunk {
-                from,
                 term: m.term,
                 last: m.snapshot.last,
                 offset: m.offset,
                 end: m.offset + m.bytes.len() as u64,
+                length: m.snapshot.length,
             },
             Message::SnapshotChunkAnswer(m) => Heard::ChunkAnswer { restart: m.restart },
             Message::AbstentionAnswer(_) => Heard::AbstentionAnswer,

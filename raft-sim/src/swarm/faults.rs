@@ -166,7 +166,7 @@ fn draw_what(setup: &Setup, choices: &mut Choices, stream: Stream, kind: Kind) -
         Kind::Kinds => {
             let cut = (0..voters).map(|node| several & !(1 << node)).collect();
             let first = (number % u64::from(MESSAGE_KINDS)) as u32;
-            let second = (number >> 8 & 15) as u32;
+            let second = ((number >> 8) % u64::from(MESSAGE_KINDS)) as u32;
             partition(Shape::Kinds, cut, 1 << first | 1 << second)
         }
         Kind::Clog => {

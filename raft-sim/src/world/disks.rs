@@ -125,6 +125,11 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
                 self.oracles.synced(node, file, disk)?;
             }
             DiskOp::SyncDirectory => self.oracles.directory_synced(node, disk)?,
+            DiskOp::Remove { file }
+                if file.starts_with("segment-") && self.nodes[node].running().is_some() =>
+            {
+                self.counts.add(Effect::SegmentsRemoved);
+            }
             DiskOp::Create { .. } | DiskOp::Write { .. } | DiskOp::Remove { .. } => {}
         }
         Ok(None)

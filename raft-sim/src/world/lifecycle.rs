@@ -116,6 +116,9 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         self.counts.add_many(Effect::TornRead, report.torn);
         self.counts.add_many(Effect::Rewritten, report.rewritten);
         self.counts.add_many(Effect::HardStateCopyRead, report.hard_state_copies_damaged);
+        self.counts.add_many(Effect::Orphans, report.orphans);
+        let on_snapshot = report.damaged_at.as_ref().is_some_and(|(file, _)| file.starts_with("snapshot-"));
+        self.counts.add_many(Effect::SnapshotsDamaged, u64::from(on_snapshot));
         if report.damaged_at.is_some() {
             self.counts.add(Effect::AbstentionsEntered);
         } else if self.nodes[node].damaged && report.hard_state_copies_damaged > 0 {
