@@ -40,7 +40,7 @@ use alloc::vec::Vec;
 
 use crate::config::ConfigError;
 
-pub use directory::{Directory, ReadFailed};
+pub use directory::{Directory, ReadBytes, ReadFailed};
 pub use identity::initialise;
 pub use index::LoadPlan;
 pub use queue::Journal;

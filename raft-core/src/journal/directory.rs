@@ -30,6 +30,9 @@ pub enum ReadFailed {
     Failed(String),
 }
 
+/// Reads bytes of files for a plan: (file, offset, bytes), as [`Directory::read`] does.
+pub type ReadBytes<'a> = dyn FnMut(&str, u64, u64) -> Result<Vec<u8>, ReadFailed> + 'a;
+
 /// A slice of bytes by numbers that come from a disk.
 pub(super) fn slice(bytes: &[u8], offset: u64, length: u64) -> &[u8] {
     let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());

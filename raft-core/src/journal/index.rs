@@ -2,11 +2,11 @@
 
 use alloc::vec::Vec;
 
-use super::directory::ReadFailed;
+use super::directory::{ReadBytes, ReadFailed};
 use super::record::{self, Record};
 use super::sector::{SECTOR, is_zero};
 use super::segment::{self, HEADER_BYTES, Place};
-use super::snapshot::{self, Home, Reader, Unread};
+use super::snapshot::{self, Home, Unread};
 use crate::entry::Entry;
 use crate::load::{Loaded, Wanted};
 use crate::types::{Index, LogId};
@@ -92,7 +92,7 @@ pub(super) enum LoadSource {
 impl LoadPlan {
     /// Reads. `read` gives that many bytes of a file of the data directory from an offset on.
     #[must_use]
-    pub fn run(&self, read: &mut dyn FnMut(&str, u64, u64) -> Result<Vec<u8>, ReadFailed>) -> Loaded {
+    pub fn run(&self, read: &mut ReadBytes<'_>) -> Loaded {
         match (&self.wanted, &self.source) {
             (Wanted::Entries { .. }, LoadSource::Segments { identity_digest, numbers, start }) => {
                 self.read_entries(*identity_digest, numbers, *start, read)
@@ -111,7 +111,13 @@ impl LoadPlan {
         }
     }
 
-    fn read_entries(&self, identity_digest: u64, numbers: &[u64], start: Sample, read: Reader<'_>) -> Loaded {
+    fn read_entries(
+        &self,
+        identity_digest: u64,
+        numbers: &[u64],
+        start: Sample,
+        read: &mut ReadBytes<'_>,
+    ) -> Loaded {
         let mut found = Found::new(&self.wanted);
         let (mut offset, mut batch) = (start.offset, start.batch);
         for segment in numbers {
@@ -142,7 +148,7 @@ fn read_batch(
     place: Place,
     offset: u64,
     number: u64,
-    read: Reader<'_>,
+    read: &mut ReadBytes<'_>,
 ) -> Result<Option<(Vec<Record>, u64)>, Unread> {
     let file = segment::file_name(place.segment);
     let mut get = |bytes| match read(&file, offset, bytes) {

@@ -10,7 +10,7 @@ use core::mem;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 
-use super::directory::ReadFailed;
+use super::directory::{ReadBytes, ReadFailed};
 use super::sector::{SECTOR, VERSION, identity_digest, u32_at, u64_at};
 use super::{Directory, DiskOp};
 use crate::membership::Configuration;
@@ -333,9 +333,6 @@ impl Incoming {
     }
 }
 
-/// Reads bytes of files, as a host does it.
-pub(super) type Reader<'a> = &'a mut dyn FnMut(&str, u64, u64) -> Result<Vec<u8>, ReadFailed>;
-
 /// Why content could not be had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Unread {
@@ -350,7 +347,7 @@ pub(super) fn read_content(
     home: Home,
     offset: u64,
     length: u64,
-    read: Reader<'_>,
+    read: &mut ReadBytes<'_>,
 ) -> Result<Vec<u8>, Unread> {
     if length == 0 {
         return Ok(Vec::new());
@@ -417,10 +414,7 @@ impl RestorePlan {
     }
 
     /// Begins to read. `read` gives that many bytes of a file of the data directory from an offset on.
-    pub fn open<'a>(
-        &self,
-        read: &'a mut dyn FnMut(&str, u64, u64) -> Result<Vec<u8>, ReadFailed>,
-    ) -> SnapshotSource<'a> {
+    pub fn open<'a>(&self, read: &'a mut ReadBytes<'a>) -> SnapshotSource<'a> {
         SnapshotSource {
             plan: self.clone(),
             read,
@@ -435,7 +429,7 @@ impl RestorePlan {
 /// A snapshot's content, checked as it is read.
 pub struct SnapshotSource<'a> {
     plan: RestorePlan,
-    read: Reader<'a>,
+    read: &'a mut ReadBytes<'a>,
     /// The content before this is in the buffer, or was.
     next: u64,
     digest: Xxh3,

@@ -7,13 +7,12 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
-use alloc::vec::Vec;
 use core::fmt;
 
 use super::sessions::Sessions;
 use super::{ActionOf, Outcome, Replica, ReplicaAction, StateMachine, StopReason};
 use crate::journal::{
-    DiskOp, LoadPlan, ReadFailed, RestorePlan, SnapshotPlan, SnapshotWriteError, WrittenSnapshot,
+    DiskOp, LoadPlan, ReadBytes, RestorePlan, SnapshotPlan, SnapshotWriteError, WrittenSnapshot,
 };
 use crate::load::{LoadRequest, Loaded};
 use crate::membership::Configuration;
@@ -85,10 +84,7 @@ impl RestoreJob {
     ///
     /// # Errors
     /// The file can't be read, is not what was written, or is not what the state machine's `restore` understands.
-    pub fn read<S: StateMachine>(
-        &self,
-        read: &mut dyn FnMut(&str, u64, u64) -> Result<Vec<u8>, ReadFailed>,
-    ) -> Result<RestoredState<S>, SourceError> {
+    pub fn read<S: StateMachine>(&self, read: &mut ReadBytes<'_>) -> Result<RestoredState<S>, SourceError> {
         let mut source = self.plan.open(read);
         let mut length = [0; 8];
         read_exactly(&mut source, &mut length)?;
@@ -131,7 +127,7 @@ pub struct LoadOutcome {
 impl LoadJob {
     /// Reads. `read` gives that many bytes of a file of the data directory from an offset on.
     #[must_use]
-    pub fn run(&self, read: &mut dyn FnMut(&str, u64, u64) -> Result<Vec<u8>, ReadFailed>) -> LoadOutcome {
+    pub fn run(&self, read: &mut ReadBytes<'_>) -> LoadOutcome {
         LoadOutcome { request: self.request.clone(), loaded: self.plan.run(read) }
     }
 }
