@@ -61,7 +61,7 @@ fn main() -> ExitCode {
         }
     }
     let calls = if quick { 20_000 } else { 200_000 };
-    let single: [(&str, fn(u64) -> f64, fn(u64) -> f64); 5] = [
+    let single: [(&str, Single, Single); 5] = [
         ("ns tick, idle follower", tick_follower::<Ours>, tick_follower::<Theirs>),
         ("ns tick, idle leader of 3", tick_leader::<Ours>, tick_leader::<Theirs>),
         ("ns heartbeat and answer, follower", heartbeat_follower::<Ours>, heartbeat_follower::<Theirs>),
@@ -98,6 +98,9 @@ fn only(side: &str, numbers: &[String]) -> ExitCode {
     println!("{side}: {:.1} thousand a second", Samples::new(rates).median());
     ExitCode::SUCCESS
 }
+
+/// Nanoseconds a call, over that many calls.
+type Single = fn(u64) -> f64;
 
 /// Enough for about a tenth of a second.
 fn commands(nodes: usize, window: u64) -> u64 {
