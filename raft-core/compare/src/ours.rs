@@ -6,11 +6,14 @@ use bytes::Bytes;
 use raft_core::journal::{DiskOp, Files, JournalConfig, OnDamage, Recovery, initialise};
 use raft_core::{
     Action, ClusterId, Config, Configuration, Envelope, Epoch, Identity, Incarnation, Index, Instant, Member,
-    NodeId, Payload, Raft, Restored, Span,
+    NodeId, Payload, Raft, Restored, SnapshotMeta, Span,
 };
 
 use crate::cluster::Node;
 use crate::{APPEND_BYTES_MAX, COMPACT_EVERY, WINDOW_APPENDS_MAX};
+
+/// XXH3-64 of no bytes.
+const EMPTY_DIGEST: u64 = 0x2D06_8005_38D3_94C2;
 
 /// What a tick of the other side is here.
 const TICK: Span = Span::from_millis(10);
@@ -38,6 +41,7 @@ impl Node for Ours {
             election_timeout: Span(TICK.0 * election_ticks),
             append_bytes_max: APPEND_BYTES_MAX,
             window_appends_max: WINDOW_APPENDS_MAX,
+            trailing_entries: COMPACT_EVERY,
             ..Config::default()
         };
         let start = |member| {
@@ -85,6 +89,7 @@ impl Node for Ours {
                         }
                     }
                     Action::RoleChanged(_) | Action::ReadReady(..) | Action::ReadFailed(..) => {}
+                    Action::Restore(_) | Action::Load(_) => panic!("nobody is that far behind"),
                     Action::Lost(_) | Action::Unknown(_) => panic!("nothing is lost here"),
                 }
             }
@@ -112,7 +117,11 @@ impl Ours {
             return;
         }
         self.compacted = applied;
-        // The core has no compaction yet; the log only grows. `offer_snapshot` belongs here.
+        let last = self.raft.id_at(applied).expect("what is applied is in the log");
+        let configuration = self.raft.configuration_at(applied).expect("the founding one at least").clone();
+        // Of a state machine that keeps nothing.
+        let snapshot = SnapshotMeta { last, configuration, length: 0, digest: EMPTY_DIGEST };
+        self.raft.offer_snapshot(self.now, snapshot).expect("it is newer, and applied");
     }
 }
 
