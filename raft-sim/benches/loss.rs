@@ -1,0 +1,124 @@
+//! What losses cost: writes answered in a virtual second at 0, 1, 5 and 20 % loss of datagrams, with 10 % doubled and
+//! 10 % overtaken by others, for a saturating load. Virtual time, so the figures are the same on every machine.
+//!
+//! `cargo bench -p raft-sim --bench loss`. Medians over seeds with their spread; nothing is asserted.
+
+use raft_sim::choices::Choices;
+use raft_sim::counts::Effect;
+use raft_sim::run::{RunOptions, RunReport, run_seed};
+use raft_sim::swarm::{self, CrashSetup, DiskSetup, LoadSetup, Mode, NetworkSetup, Setup};
+
+const SEEDS: u64 = 7;
+/// Virtual microseconds of load.
+const HORIZON: u64 = 3_000_000;
+/// In parts per million of datagrams.
+const LOSSES: [u32; 4] = [0, 10_000, 50_000, 200_000];
+
+fn main() {
+    println!(
+        "{:<8} {:>6} {:>12} {:>16} {:>9} {:>14} {:>10}",
+        "nodes", "loss", "writes/s", "(spread)", "of 1000", "messages/write", "elections"
+    );
+    for voters in [3, 5] {
+        let mut lossless = 0;
+        for loss in LOSSES {
+            let mut reports: Vec<RunReport> = (0..SEEDS).map(|seed| run(seed, voters, loss)).collect();
+            reports.sort_by_key(rate);
+            let middle = &reports[reports.len() / 2];
+            let median = rate(middle);
+            if loss == 0 {
+                lossless = median.max(1);
+            }
+            let writes = middle.counts.get(Effect::OpsOk).max(1);
+            let spread = format!("{}-{}", rate(&reports[0]), rate(&reports[reports.len() - 1]));
+            println!(
+                "{voters:<8} {:>4} % {median:>12} {spread:>16} {:>9} {:>14} {:>10}",
+                loss / 10_000,
+                median * 1_000 / lossless,
+                middle.counts.get(Effect::Messages) / writes,
+                middle.counts.get(Effect::Elections),
+            );
+        }
+    }
+}
+
+fn rate(report: &RunReport) -> u64 {
+    report.counts.get(Effect::OpsOk) * 1_000_000 / report.virtual_time.max(1)
+}
+
+fn run(seed: u64, voters: u8, loss: u32) -> RunReport {
+    let report =
+        run_seed(seed, &RunOptions { setup: Some(setup(seed, voters, loss)), ..RunOptions::default() });
+    if let Some(line) = report.failure_line() {
+        eprintln!("{line}");
+    }
+    report
+}
+
+/// A local network, fast disks, the settings that a host gets by default, and more clients than it can serve at once.
+fn setup(seed: u64, voters: u8, loss: u32) -> Setup {
+    let drawn = swarm::draw(seed, &mut Choices::seeded(seed));
+    let mut settings = drawn.settings.clone();
+    settings.election_timeout = 300_000;
+    settings.heartbeat_interval = 50_000;
+    settings.retransmit_after = 100_000;
+    settings.retransmit_min = 5_000;
+    settings.append_bytes_max = 64 << 10;
+    settings.window_bytes_max = 1 << 20;
+    settings.window_appends_max = 64;
+    settings.uncommitted_bytes_max = 16 << 20;
+    settings.command_bytes_max = 1 << 20;
+    settings.unsynced_bytes_max = 16 << 20;
+    settings.apply_bytes_max = 4 << 20;
+    settings.shelf_bytes_max = 256 << 10;
+    settings.proposal_timeout = 10_000_000;
+    settings.proposals_max = 65_536;
+    settings.sessions_max = 65_536;
+    settings.session_bytes_max = 64 << 20;
+    settings.tickets_max = 65_536;
+    settings.forwarding = true;
+    // A command that is lost on its way to the leader is not what is measured.
+    settings.forward_retry = 5_000;
+    settings.segment_bytes = 1 << 20;
+    settings.batch_bytes_max = 1 << 20;
+    settings.datagram_bytes_max = 1_200;
+    settings.message_bytes_max = 4 << 20;
+    settings.joining_bytes_max = 16 << 20;
+    settings.cache_bytes_max = 16 << 20;
+    settings.snapshot_after_bytes = 16 << 20;
+    settings.snapshot_after_terms = 1_024;
+    Setup {
+        mode: Mode::Control,
+        voters,
+        events: u64::MAX,
+        horizon: HORIZON,
+        settings,
+        network: NetworkSetup {
+            latency: 250,
+            jitter: 250,
+            asymmetry: 1,
+            loss_ppm: loss,
+            duplicate_ppm: 100_000,
+            reorder_ppm: 100_000,
+            ..NetworkSetup::default()
+        },
+        disk: DiskSetup { write_latency: 20, sync_latency: 150 },
+        crash: CrashSetup::default(),
+        load: LoadSetup {
+            clients: 64,
+            keys: 64,
+            think: 1,
+            burst_ppm: 0,
+            burst: 1,
+            timeout: 2_000_000,
+            attempts: 5,
+            sessionless_ppm: 1_000_000,
+            weights: [1, 0, 0, 0, 0],
+            latency: 10,
+            padding: 256,
+        },
+        clock_ppm: vec![0; usize::from(voters)],
+        faults: Vec::new(),
+        ..drawn
+    }
+}
