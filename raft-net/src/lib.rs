@@ -1,4 +1,8 @@
 //! Runs `raft-core` on UDP sockets and files.
 //!
-//! Nothing is here yet: the crate reserves its place. It will adapt, and decide nothing: one socket, one journal
-//! thread, one event loop that owns a [`Replica`](raft_core::replica::Replica).
+//! It adapts, and decides nothing: one socket, one journal thread, one event loop that owns a
+//! [`Replica`](raft_core::replica::Replica). So far there are [`secure`], the sessions between members, and [`udp`],
+//! the socket that their datagrams travel through.
+
+pub mod secure;
+pub mod udp;
