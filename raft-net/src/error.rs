@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use raft_core::{ClusterId, ConfigError, Member, NodeId, Refused, RestoreError};
 
 use crate::secure::SecureError;
+use crate::udp::UdpError;
 
 /// Why a node did not start.
 #[derive(Debug)]
@@ -20,12 +20,7 @@ pub enum StartError {
     /// The data directory.
     Directory(DirectoryError),
     /// The socket could not be opened.
-    Socket {
-        /// Where it was to listen.
-        listen: SocketAddr,
-        /// Why not.
-        error: io::Error,
-    },
+    Socket(UdpError),
     /// Keys or the table of peers.
     Secure(SecureError),
     /// The system gave no thread or no randomness.
@@ -40,12 +35,7 @@ impl fmt::Display for StartError {
                 write!(f, "no address is known for {member}: give one for node {}", member.id.0)
             }
             StartError::Directory(error) => error.fmt(f),
-            StartError::Socket { listen, error } => {
-                write!(
-                    f,
-                    "can't listen for peers on {listen} (UDP): {error}; free the port or choose another"
-                )
-            }
+            StartError::Socket(error) => error.fmt(f),
             StartError::Secure(error) => error.fmt(f),
             StartError::System(what) => f.write_str(what),
         }
@@ -256,8 +246,6 @@ pub enum StopReason {
     DiskStalled(Duration),
     /// The replica can't go on.
     Replica(raft_core::replica::StopReason),
-    /// The socket failed for good.
-    Socket(String),
     /// The event loop or the journal's thread died: a bug, and stopping is the safe thing.
     Broken,
 }
@@ -273,7 +261,6 @@ impl fmt::Display for StopReason {
                 write!(f, "the disk has not finished a batch for {after:?}; mend it, then restart the node")
             }
             StopReason::Replica(reason) => reason.fmt(f),
-            StopReason::Socket(what) => write!(f, "the socket failed: {what}; restart the node"),
             StopReason::Broken => f.write_str("a task of the node died, which is a bug; restart the node"),
         }
     }

@@ -25,9 +25,9 @@ use crate::counters::Counters;
 use crate::directory::{self, FoundingRecord, Opened};
 use crate::disk::Disk;
 use crate::error::{StartError, StopReason};
-use crate::secure::{Peer, Secure, SecureConfig, Transmit};
+use crate::secure::{Peer, Secure, SecureConfig, SessionLimits, Transmit};
 use crate::status::NodeStatus;
-use crate::udp::UdpTransport;
+use crate::udp::{BufferBytes, UdpTransport};
 
 use engine::{Engine, Parts};
 pub(crate) use request::Request;
@@ -71,12 +71,18 @@ where
         secrets: config.secrets,
         peers: peers(&founding, identity.member, &config.addresses)?,
         datagram_bytes_max: config.wire.datagram_bytes_max,
+        limits: SessionLimits::default(),
     };
     let secure = Secure::new(secure, now).map_err(StartError::Secure)?;
     let wire = WireConfig { datagram_bytes_max: secure.payload_bytes_max(), ..config.wire };
     wire.validate().map_err(StartError::Config)?;
-    let socket = |error| StartError::Socket { listen: config.listen, error };
-    let udp = UdpTransport::bind(config.listen, config.socket_buffer_bytes).map_err(socket)?;
+    let bytes = config.socket_buffer_bytes;
+    let udp = UdpTransport::bind(config.listen, BufferBytes { send: bytes, receive: bytes })
+        .map_err(StartError::Socket)?;
+    let buffers = udp.buffers();
+    if buffers.are_clamped() {
+        tracing::warn!(%buffers, "the kernel grants less than was asked for; raise net.core.rmem_max and wmem_max");
+    }
 
     let seed = getrandom::u64().map_err(|error| StartError::System(error.to_string()))?;
     let replica = Replica::new(config.replica, journal, restored, state, now, seed).map_err(|error| {
@@ -152,7 +158,6 @@ impl<S: StateMachine> EventLoop<S> {
             StopReason::Shutdown
             | StopReason::DiskFailed(_)
             | StopReason::Replica(_)
-            | StopReason::Socket(_)
             | StopReason::Broken => disk.close().await,
         }
         engine.stop(reason);
@@ -171,9 +176,7 @@ impl<S: StateMachine> EventLoop<S> {
             if shutting_down && self.engine.is_settled() {
                 return StopReason::Shutdown;
             }
-            if let Err(error) = self.flush(shutting_down) {
-                return StopReason::Socket(error);
-            }
+            self.flush(shutting_down);
             let wake = self.wake(shutting_down);
             if timer.deadline() != wake {
                 timer.as_mut().reset(wake);
@@ -238,9 +241,9 @@ impl<S: StateMachine> EventLoop<S> {
     }
 
     /// Hands datagrams to the kernel, a burst at a time. What the kernel has no room for is lost, as datagrams are.
-    fn flush(&mut self, shutting_down: bool) -> Result<(), String> {
+    fn flush(&mut self, shutting_down: bool) {
         if self.paused_until.is_some_and(|until| Instant::now() < until) {
-            return Ok(());
+            return;
         }
         self.paused_until = None;
         while self.outbox.len() < BURST_MAX {
@@ -249,20 +252,17 @@ impl<S: StateMachine> EventLoop<S> {
         }
         if self.outbox.is_empty() || shutting_down {
             self.outbox.clear();
-            return Ok(());
+            return;
         }
-        match self.udp.try_send_all(&self.outbox) {
-            Ok(sent) => self.engine.note_sent(sent, self.outbox.len()),
-            Err(error) => {
-                tracing::warn!(%error, "sending failed");
-                self.engine.note_sent(0, self.outbox.len());
-            }
+        let report = self.udp.try_send_all(&self.outbox);
+        if let Some((address, error)) = &report.error {
+            tracing::debug!(%address, %error, "sending failed");
         }
+        self.engine.note_sent(&report);
         if self.outbox.len() == BURST_MAX {
             self.paused_until = Some(Instant::now() + PAUSE);
         }
         self.outbox.clear();
-        Ok(())
     }
 
     fn wake(&self, shutting_down: bool) -> Instant {

@@ -17,6 +17,7 @@ use crate::disk::{Answer, BatchReport, Disk};
 use crate::error::StopReason;
 use crate::secure::{Secure, Transmit};
 use crate::status::{DiskFigures, LogLine, NetworkFigures, NodeStatus};
+use crate::udp::SendReport;
 
 /// The status is published at most this often, but at once when role, term or leader change.
 const PUBLISH_EVERY: Span = Span(10_000);
@@ -125,9 +126,11 @@ impl<S: StateMachine> Engine<S> {
         let now = self.clock.now();
         self.network.datagrams_in += 1;
         // The sessions count by reason what they drop.
-        let Ok(Some((member, payload))) = self.secure.handle_datagram(now, from, datagram) else { return };
-        match self.decoder.handle_datagram(now, &payload) {
-            Ok(Some(envelope)) if envelope.from == member => self.handle_message(now, envelope),
+        let Ok(Some(received)) = self.secure.handle_datagram(now, from, datagram) else { return };
+        match self.decoder.handle_datagram(now, received.payload) {
+            Ok(Some(envelope)) if (envelope.from, envelope.from_boot) == (received.from, received.boot) => {
+                self.handle_message(now, envelope)
+            }
             Ok(Some(_)) => self.drop_message("wrong_sender"),
             Ok(None) => {}
             Err(_) => self.drop_message("wire"),
@@ -273,9 +276,14 @@ impl<S: StateMachine> Engine<S> {
     fn send(&mut self, envelope: &Envelope) {
         let (now, to) = (self.clock.now(), envelope.to);
         let secure = &mut self.secure;
-        match self.encoder.encode(envelope, &mut |payload| secure.seal(now, to, payload)) {
-            Ok(()) => self.network.messages_out += 1,
-            Err(error) => tracing::error!(%error, %to, "a message can't be sent"),
+        let mut refused = None;
+        let sent = self.encoder.encode(envelope, &mut |payload| {
+            refused = secure.seal(now, to, payload).err().or(refused);
+        });
+        match (sent, refused) {
+            (Ok(()), None) => self.network.messages_out += 1,
+            (Ok(()), Some(error)) => tracing::debug!(%error, "a message can't be sent"),
+            (Err(error), _) => tracing::error!(%error, %to, "a message can't be sent"),
         }
     }
 
@@ -310,9 +318,9 @@ impl<S: StateMachine> Engine<S> {
         if self.stopped.is_some() { None } else { self.secure.poll_transmit() }
     }
 
-    pub(super) fn note_sent(&mut self, sent: usize, of: usize) {
-        self.network.datagrams_out += sent as u64;
-        self.network.datagrams_unsent += of.saturating_sub(sent) as u64;
+    pub(super) fn note_sent(&mut self, report: &SendReport) {
+        self.network.datagrams_out += report.sent as u64;
+        self.network.datagrams_unsent += (report.would_block + report.too_large + report.failed) as u64;
     }
 
     /// When there is something to do even if nothing happens.
