@@ -19,7 +19,7 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use raft_core::journal::{self, Files, Journal, OnDamage, Recovery, RecoveryReport};
+use raft_core::journal::{self, Files, Journal, JournalConfig, OnDamage, Recovery, RecoveryReport};
 use raft_core::{ClusterId, Configuration, Epoch, Identity, Incarnation, Member, NodeId, Restored};
 
 use crate::config::NodeConfig;
@@ -141,24 +141,74 @@ pub(crate) fn open(config: &NodeConfig) -> Result<Opened, DirectoryError> {
         return Err(DirectoryError::NotInitialised(directory.to_path_buf()));
     }
     let lock = lock(directory)?;
+    let Inspected { key, founding, recovery } =
+        inspect(directory, &config.journal, config.on_damage, |member, founding| {
+            check(config, member, founding)
+        })?;
+    let mut files = DataFiles::new(directory.to_path_buf(), lock, config.disk.faults.clone())
+        .map_err(|error| failed(directory, "open", error))?;
+    disk::perform(&mut files, recovery.ops())
+        .map_err(|what| failed(directory, "recover", io::Error::other(what)))?;
+    let report = recovery.report().clone();
+    let (journal, restored) = recovery.finish();
+    Ok(Opened { files, journal, restored, report, key, founding })
+}
+
+/// What a directory holds, as a start would find it.
+#[derive(Debug)]
+pub struct Verified {
+    /// Who founded its cluster.
+    pub founding: FoundingRecord,
+    /// What recovery would mend or cut.
+    pub report: RecoveryReport,
+    /// What a node would start from.
+    pub restored: Restored,
+}
+
+/// Checks everything that a start would check, and changes nothing: for people, on a directory that is not served.
+///
+/// # Errors
+/// What a start would refuse with.
+pub fn verify(
+    directory: &Path,
+    config: &JournalConfig,
+    on_damage: OnDamage,
+) -> Result<Verified, DirectoryError> {
+    let Inspected { founding, recovery, .. } = inspect(directory, config, on_damage, |_, _| Ok(()))?;
+    let report = recovery.report().clone();
+    Ok(Verified { founding, report, restored: recovery.finish().1 })
+}
+
+struct Inspected {
+    key: PrivateKey,
+    founding: FoundingRecord,
+    /// Not performed.
+    recovery: Recovery,
+}
+
+/// Reads a directory and compares what its files say of whose it is.
+fn inspect(
+    directory: &Path,
+    config: &JournalConfig,
+    on_damage: OnDamage,
+    check: impl FnOnce(Member, &FoundingRecord) -> Result<(), DirectoryError>,
+) -> Result<Inspected, DirectoryError> {
     let files = read::journal(directory)?;
     if files.is_empty() {
         return Err(DirectoryError::NotInitialised(directory.to_path_buf()));
     }
     let (member, key) = read_private_key(directory)?;
     let founding = read::members(directory)?;
-    check(config, member, &founding)?;
-
+    check(member, &founding)?;
+    let own = MemberRecord { member, public: key.public() };
+    if !founding.members.contains(&own) {
+        let what = format!("it does not list this directory's own member, which is: {own}");
+        return Err(DirectoryError::Mixed { path: directory.join(MEMBERS), what });
+    }
     let restore = |error| DirectoryError::Restore { directory: directory.to_path_buf(), error };
-    let recovery = Recovery::start(config.journal.clone(), &files, config.on_damage).map_err(restore)?;
-    let mut files = DataFiles::new(directory.to_path_buf(), lock, config.disk.faults.clone())
-        .map_err(|error| failed(directory, "open", error))?;
+    let recovery = Recovery::start(config.clone(), &files, on_damage).map_err(restore)?;
     check_journal(directory, member, &founding, recovery.clone().finish().1.identity())?;
-    disk::perform(&mut files, recovery.ops())
-        .map_err(|what| failed(directory, "recover", io::Error::other(what)))?;
-    let report = recovery.report().clone();
-    let (journal, restored) = recovery.finish();
-    Ok(Opened { files, journal, restored, report, key, founding })
+    Ok(Inspected { key, founding, recovery })
 }
 
 fn check(config: &NodeConfig, member: Member, founding: &FoundingRecord) -> Result<(), DirectoryError> {
