@@ -257,9 +257,12 @@ fn make_empty(directory: &Path) -> Result<(), DirectoryError> {
 fn lock(directory: &Path) -> Result<File, DirectoryError> {
     let path = directory.join(LOCK);
     let file = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(|error| match error.kind() {
-        ErrorKind::NotFound => DirectoryError::NotInitialised(directory.to_path_buf()),
-        _ => failed(&path, "open", error),
+    let file = file.map_err(|error| {
+        if error.kind() == ErrorKind::NotFound {
+            DirectoryError::NotInitialised(directory.to_path_buf())
+        } else {
+            failed(&path, "open", error)
+        }
     })?;
     match fs4::fs_std::FileExt::try_lock_exclusive(&file) {
         Ok(true) => Ok(file),
@@ -297,9 +300,12 @@ mod read {
     /// All files but those that are not the journal's.
     pub(super) fn journal(directory: &Path) -> Result<Files, DirectoryError> {
         let mut files: BTreeMap<String, Vec<u8>> = Files::new();
-        let entries = fs::read_dir(directory).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => DirectoryError::NotInitialised(directory.to_path_buf()),
-            _ => failed(directory, "list", error),
+        let entries = fs::read_dir(directory).map_err(|error| {
+            if error.kind() == ErrorKind::NotFound {
+                DirectoryError::NotInitialised(directory.to_path_buf())
+            } else {
+                failed(directory, "list", error)
+            }
         })?;
         for entry in entries {
             let entry = entry.map_err(|error| failed(directory, "list", error))?;
@@ -332,15 +338,18 @@ mod read {
     }
 
     pub(super) fn text(directory: &Path, path: &Path) -> Result<String, DirectoryError> {
-        let bytes = fs::read(path).map_err(|error| match error.kind() {
-            ErrorKind::NotFound if is_unused(directory) => {
+        let bytes = fs::read(path).map_err(|error| {
+            let is_missing = error.kind() == ErrorKind::NotFound;
+            if is_missing && is_unused(directory) {
                 DirectoryError::NotInitialised(directory.to_path_buf())
+            } else if is_missing {
+                DirectoryError::Damaged {
+                    path: path.to_path_buf(),
+                    what: String::from("the file is missing"),
+                }
+            } else {
+                failed(path, "read", error)
             }
-            ErrorKind::NotFound => DirectoryError::Damaged {
-                path: path.to_path_buf(),
-                what: String::from("the file is missing"),
-            },
-            _ => failed(path, "read", error),
         })?;
         String::from_utf8(bytes).map_err(|_| DirectoryError::Damaged {
             path: path.to_path_buf(),

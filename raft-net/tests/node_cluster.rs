@@ -1,5 +1,7 @@
 //! Three nodes on loopback: what a client sees.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers may")]
+
 mod node_support;
 
 use std::time::Duration;

@@ -78,18 +78,18 @@ impl<S: StateMachine> Waiter<S> {
     /// Passes an outcome on.
     pub(super) fn answer(self, outcome: OutcomeOf<S>) {
         match self {
-            Waiter::Propose(reply) => drop(reply.send(match outcome {
-                Outcome::Done(response) => Ok(response),
-                other => Err(propose_error(other)),
-            })),
-            Waiter::Open(reply) => drop(reply.send(match outcome {
-                Outcome::Opened(session) => Ok(session),
-                other => Err(propose_error(other)),
-            })),
-            Waiter::Query(reply) => drop(reply.send(match outcome {
-                Outcome::Answer(answer) => Ok(answer),
-                other => Err(query_error(other)),
-            })),
+            Waiter::Propose(reply) => {
+                let result = if let Outcome::Done(response) = outcome { Ok(response) } else { Err(outcome) };
+                drop(reply.send(result.map_err(propose_error)));
+            }
+            Waiter::Open(reply) => {
+                let result = if let Outcome::Opened(session) = outcome { Ok(session) } else { Err(outcome) };
+                drop(reply.send(result.map_err(propose_error)));
+            }
+            Waiter::Query(reply) => {
+                let result = if let Outcome::Answer(answer) = outcome { Ok(answer) } else { Err(outcome) };
+                drop(reply.send(result.map_err(query_error)));
+            }
         }
     }
 }
