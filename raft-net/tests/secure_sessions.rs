@@ -203,7 +203,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_interleaving_ends_connected_and_delivers_at_most_once(
@@ -254,7 +254,12 @@ proptest! {
             prop_assert!(sealed.contains(heard), "altered or invented: {heard:?}");
             prop_assert!(!pair.heard[..place].contains(heard), "twice: {heard:?}");
         }
-        pair.assert_passes(0, b"after all that");
-        pair.assert_passes(1, b"after all that, back");
+        // A session may just have worn out: then a payload waits for the next one.
+        for (side, payload) in [(0, &b"after all that"[..]), (1, &b"and back"[..])] {
+            pair.seal(side, payload);
+            pair.run(5_000);
+            let expected = (1 - side, payload.to_vec());
+            prop_assert_eq!(pair.heard.iter().filter(|heard| **heard == expected).count(), 1);
+        }
     }
 }

@@ -167,6 +167,10 @@ impl Sessions {
 
     /// A session that this member answered: it receives.
     pub(crate) fn offer(&mut self, session: Session) {
+        // A later boot of the peer has none of the sessions of an earlier one.
+        let outdated = |held: &mut Session| held.origin.boot < session.origin.boot;
+        self.current.take_if(outdated);
+        self.previous.take_if(outdated);
         self.next = Some(session);
     }
 

@@ -1,5 +1,5 @@
 //! Members that exchange datagrams by hand.
-#![allow(dead_code)] // Each test binary uses its part.
+#![allow(dead_code, unreachable_pub)] // Each test binary uses its part.
 
 use std::net::SocketAddr;
 
