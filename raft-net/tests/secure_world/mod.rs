@@ -1,5 +1,6 @@
 //! Members that exchange datagrams by hand.
-#![allow(dead_code, unreachable_pub)] // Each test binary uses its part.
+// Each test binary uses its part; helpers of tests may unwrap like tests.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::net::SocketAddr;
 
