@@ -17,7 +17,7 @@ fn assert_dropped(pair: &mut Pair, datagram: &[u8], reason: Dropped) {
 
 /// The first initiation of a member with these settings.
 fn initiation(config: SecureConfig) -> Vec<u8> {
-    start(config, raft_core::Instant(0)).poll_transmit().unwrap().datagram
+    start(config, raft_core::Instant(0)).poll_transmit().expect("a start begins with an initiation").datagram
 }
 
 #[test]
