@@ -254,6 +254,8 @@ fn prefers(held: &Session, newcomer: &Session, now: Instant, own_is_smaller: boo
     held.origin.boot == newcomer.origin.boot
         && crossed
         && !worn
+        // The peer holds an older session for sure only once it sent in it: it may have forgotten one that it answered.
+        && held.window.has_accepted()
         && held.origin.secret == newcomer.origin.secret
         && held.origin.initiator == own_is_smaller
         && newcomer.origin.initiator != own_is_smaller
