@@ -286,8 +286,8 @@ impl UdpTransport {
         segment_size: Option<usize>,
     ) -> io::Result<()> {
         let transmit = quinn_udp::Transmit { destination, ecn: None, contents, segment_size, src_ip: None };
-        let socket = &self.socket;
-        socket.try_io(Interest::WRITABLE, || self.state.try_send(UdpSockRef::from(socket), &transmit))
+        // Not by way of the runtime's readiness: nobody waits for room to send.
+        self.state.try_send(UdpSockRef::from(&self.socket), &transmit)
     }
 }
 
@@ -303,5 +303,79 @@ impl SendReport {
             self.failed += 1;
         }
         self.error = Some((address, error));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUFFERS: BufferBytes = BufferBytes { send: 100_000, receive: 100_000 };
+
+    fn bind() -> UdpTransport {
+        UdpTransport::bind(SocketAddr::from(([127, 0, 0, 1], 0)), BUFFERS).unwrap()
+    }
+
+    fn transmit(to: &UdpTransport, length: usize, fill: u8) -> Transmit {
+        Transmit { address: to.local_addr(), datagram: vec![fill; length] }
+    }
+
+    #[tokio::test]
+    async fn runs_arrive_as_the_datagrams_that_they_were() {
+        let (mut one, mut two, mut three) = (bind(), bind(), bind());
+        let lengths = [1_200, 1_200, 1_200, 700, 1_200, 3, 1_200];
+        let mut sent: Vec<Transmit> =
+            (0_u8..).zip(lengths).map(|(fill, length)| transmit(&two, length, fill)).collect();
+        sent.insert(2, transmit(&three, 1_200, 99));
+        sent.extend((100..120).map(|fill| transmit(&two, 1_000, fill)));
+        let report = one.try_send_all(&sent);
+        assert_eq!((report.sent, report.would_block, report.too_large, report.failed), (28, 0, 0, 0));
+        for (receiver, count) in [(&mut two, 27), (&mut three, 1)] {
+            let to = receiver.local_addr();
+            let mut arrived = Vec::new();
+            while arrived.len() < count {
+                let from = one.local_addr();
+                let handle = |source: SocketAddr, datagram: &[u8]| {
+                    assert_eq!(source, from);
+                    arrived.push(datagram.to_vec());
+                };
+                receiver.recv(handle).await.unwrap();
+            }
+            let expected: Vec<_> = sent.iter().filter(|sent| sent.address == to).collect();
+            assert!(arrived.iter().eq(expected.iter().map(|sent| &sent.datagram)));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_too_large_is_reported_and_the_others_go() {
+        let (mut one, mut two) = (bind(), bind());
+        let sent = [transmit(&two, 10, 1), transmit(&two, 65_508, 2), transmit(&two, 10, 3)];
+        let report = one.try_send_all(&sent);
+        assert_eq!((report.sent, report.too_large, report.failed), (2, 1, 0));
+        assert_eq!(report.error.map(|(address, _)| address), Some(two.local_addr()));
+        let mut arrived = Vec::new();
+        while arrived.len() < 2 {
+            two.recv(|_, datagram| arrived.push(datagram[0])).await.unwrap();
+        }
+        assert_eq!(arrived, [1, 3]);
+        let error = two.try_recv(|_, _| ()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[tokio::test]
+    async fn a_clamped_buffer_is_reported() {
+        assert!(!bind().buffers().are_clamped(), "{}", bind().buffers());
+        let greedy = BufferBytes { send: 1 << 30, receive: 1 << 30 };
+        let clamped = UdpTransport::bind(SocketAddr::from(([127, 0, 0, 1], 0)), greedy).unwrap().buffers();
+        assert_eq!(clamped.requested, greedy);
+        assert_eq!(clamped.are_clamped(), clamped.granted != greedy);
+        assert!(clamped.granted.receive > 0);
+    }
+
+    #[tokio::test]
+    async fn an_address_in_use_is_named() {
+        let held = bind();
+        let Err(error) = UdpTransport::bind(held.local_addr(), BUFFERS) else { panic!("bound twice") };
+        assert!(error.to_string().contains(&held.local_addr().to_string()), "{error}");
     }
 }

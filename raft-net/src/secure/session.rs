@@ -167,6 +167,10 @@ impl Sessions {
 
     /// A session that this member answered: it receives.
     pub(crate) fn offer(&mut self, session: Session) {
+        // A later boot of the peer has none of the sessions of an earlier one.
+        let outdated = |held: &mut Session| held.origin.boot < session.origin.boot;
+        self.current.take_if(outdated);
+        self.previous.take_if(outdated);
         self.next = Some(session);
     }
 
@@ -250,6 +254,8 @@ fn prefers(held: &Session, newcomer: &Session, now: Instant, own_is_smaller: boo
     held.origin.boot == newcomer.origin.boot
         && crossed
         && !worn
+        // The peer holds an older session for sure only once it sent in it: it may have forgotten one that it answered.
+        && held.window.has_accepted()
         && held.origin.secret == newcomer.origin.secret
         && held.origin.initiator == own_is_smaller
         && newcomer.origin.initiator != own_is_smaller

@@ -32,6 +32,11 @@ impl Window {
         Window { next: 0, words: [0; WORDS] }
     }
 
+    /// Whether any counter was accepted.
+    pub(crate) fn has_accepted(&self) -> bool {
+        self.next > 0
+    }
+
     /// Whether a counter may be accepted. Changes nothing: the datagram's tag is still to be checked.
     pub(crate) fn check(&self, counter: u64) -> Result<(), Stale> {
         if counter >= self.next {
