@@ -290,6 +290,18 @@ impl<S: StateMachine> Replica<S> {
         self.stop(StopReason::DiskFailed);
     }
 
+    /// Wants the last batch to be vouched for, when nothing else is to be written: call it when idle, and before a
+    /// shutdown, then poll. See [`Journal::seal`].
+    pub fn seal(&mut self) {
+        self.journal.seal();
+    }
+
+    /// Whether no write is queued or under way.
+    #[must_use]
+    pub fn is_disk_idle(&self) -> bool {
+        self.journal.is_idle()
+    }
+
     /// Opens a session; ends in [`Outcome::Opened`].
     ///
     /// A client that does not learn the outcome opens another one: the first, if it exists, expires unused.
