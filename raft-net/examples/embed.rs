@@ -5,6 +5,7 @@ use std::net::UdpSocket;
 use std::sync::mpsc;
 
 use raft_core::replica::StateMachine;
+use raft_core::snapshot::{Sink, Source, SourceError};
 use raft_core::{Index, NodeId};
 use raft_net::secure::{ClusterSecret, ClusterSecrets};
 use raft_net::{Node, NodeConfig, directory};
@@ -25,6 +26,7 @@ impl StateMachine for Orders {
     type Response = Index;
     type Query = ();
     type Answer = ();
+    type Image = ();
 
     fn apply(&mut self, index: Index, order: Order) -> Index {
         // Nobody listens any more: the log goes on without them.
@@ -33,6 +35,14 @@ impl StateMachine for Orders {
     }
 
     fn query(&self, (): ()) {}
+
+    // What went through a channel is not had back, so no snapshots are taken (see the settings below), and the log
+    // grows for ever. A service keeps its state in the state machine instead, as `raft-kv` does.
+    fn freeze(&self) {}
+    fn write((): &(), _: &mut dyn Sink) {}
+    fn restore(_: &mut dyn Source) -> Result<Orders, SourceError> {
+        Err(SourceError { what: String::from("orders that were handed on are not kept") })
+    }
 }
 
 #[tokio::main]
@@ -52,6 +62,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let (sender, receiver) = mpsc::channel();
         let mut config = NodeConfig::new(directory.clone(), *id, *address, secrets.clone());
         config.addresses = directories.iter().map(|(id, _)| *id).zip(addresses.iter().copied()).collect();
+        config.replica.snapshot_after_bytes = u64::MAX;
+        config.replica.snapshot_after_terms = usize::MAX;
         nodes.push(Node::start(config, Orders(sender)).await?);
         committed.push(receiver);
     }

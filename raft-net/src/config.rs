@@ -41,7 +41,8 @@ pub struct NodeConfig {
     pub socket_buffer_bytes: usize,
     /// How patient the node is with its disk.
     pub disk: DiskConfig,
-    /// What happens when something that was synced turns out damaged at the start.
+    /// What happens when something that was synced turns out damaged at the start: by default the node abstains until
+    /// its peers have given it back what it lost, and says so in the log.
     pub on_damage: OnDamage,
     /// Requests that wait for the event loop; above it, callers wait.
     pub requests_max: usize,
@@ -85,7 +86,7 @@ impl NodeConfig {
             wire: WireConfig::default(),
             socket_buffer_bytes: 4 << 20,
             disk: DiskConfig::default(),
-            on_damage: OnDamage::Refuse,
+            on_damage: OnDamage::Abstain,
             requests_max: 4_096,
         }
     }

@@ -13,17 +13,18 @@
 
 mod record;
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use raft_core::journal::{self, Files, Journal, JournalConfig, OnDamage, Recovery, RecoveryReport};
+use raft_core::journal::{
+    self, Directory, Journal, JournalConfig, OnDamage, ReadFailed, Recovery, RecoveryReport,
+};
 use raft_core::{ClusterId, Configuration, Epoch, Identity, Incarnation, Member, NodeId, Restored};
 
 use crate::config::NodeConfig;
-use crate::disk::{self, DataFiles, Faults};
+use crate::disk::{self, DataFiles, DataReader, Faults};
 use crate::error::DirectoryError;
 use crate::secure::PrivateKey;
 
@@ -34,6 +35,8 @@ const PRIVATE_KEY: &str = "private-key";
 const MEMBERS: &str = "members";
 /// What a crash may leave of a file that was being replaced.
 const TEMPORARY: &str = "temporary";
+/// Everything else is the journal's.
+const OURS: &[&str] = &[LOCK, PRIVATE_KEY, MEMBERS, TEMPORARY];
 
 /// Step one of two: makes a directory that knows who it is, and nobody else. `directory` must be absent or empty.
 ///
@@ -115,17 +118,18 @@ pub fn is_served(directory: &Path) -> Result<bool, DirectoryError> {
     }
 }
 
-/// The journal's files of a directory, as [`journal::read`] and [`Recovery`] want them. Changes nothing.
+/// The journal's files of a directory, as [`journal::read`] and [`Recovery`] read them. Changes nothing.
 ///
 /// # Errors
-/// [`DirectoryError::Io`].
-pub fn read_journal(directory: &Path) -> Result<Files, DirectoryError> {
-    read::journal(directory)
+/// [`DirectoryError::NotInitialised`] if there is no such directory; [`DirectoryError::Io`].
+pub fn journal_files(directory: &Path) -> Result<impl Directory + use<>, DirectoryError> {
+    read::journal(directory).map(|(reader, _)| reader)
 }
 
 /// A directory that is ready to be served.
 pub(crate) struct Opened {
     pub(crate) files: DataFiles,
+    pub(crate) reader: DataReader,
     pub(crate) journal: Journal,
     pub(crate) restored: Restored,
     pub(crate) report: RecoveryReport,
@@ -141,7 +145,7 @@ pub(crate) fn open(config: &NodeConfig) -> Result<Opened, DirectoryError> {
         return Err(DirectoryError::NotInitialised(directory.to_path_buf()));
     }
     let lock = lock(directory)?;
-    let Inspected { key, founding, recovery } =
+    let Inspected { reader, key, founding, recovery } =
         inspect(directory, &config.journal, config.on_damage, |member, founding| {
             check(config, member, founding)
         })?;
@@ -151,7 +155,7 @@ pub(crate) fn open(config: &NodeConfig) -> Result<Opened, DirectoryError> {
         .map_err(|what| failed(directory, "recover", io::Error::other(what)))?;
     let report = recovery.report().clone();
     let (journal, restored) = recovery.finish();
-    Ok(Opened { files, journal, restored, report, key, founding })
+    Ok(Opened { files, reader, journal, restored, report, key, founding })
 }
 
 /// What a directory holds, as a start would find it.
@@ -180,6 +184,7 @@ pub fn verify(
 }
 
 struct Inspected {
+    reader: DataReader,
     key: PrivateKey,
     founding: FoundingRecord,
     /// Not performed.
@@ -193,8 +198,8 @@ fn inspect(
     on_damage: OnDamage,
     check: impl FnOnce(Member, &FoundingRecord) -> Result<(), DirectoryError>,
 ) -> Result<Inspected, DirectoryError> {
-    let files = read::journal(directory)?;
-    if files.is_empty() {
+    let (reader, names) = read::journal(directory)?;
+    if names.is_empty() {
         return Err(DirectoryError::NotInitialised(directory.to_path_buf()));
     }
     let (member, key) = read_private_key(directory)?;
@@ -206,9 +211,9 @@ fn inspect(
         return Err(DirectoryError::Mixed { path: directory.join(MEMBERS), what });
     }
     let restore = |error| DirectoryError::Restore { directory: directory.to_path_buf(), error };
-    let recovery = Recovery::start(config.clone(), &files, on_damage).map_err(restore)?;
+    let recovery = Recovery::start(config.clone(), &reader, on_damage).map_err(restore)?;
     check_journal(directory, member, &founding, recovery.clone().finish().1.identity())?;
-    Ok(Inspected { key, founding, recovery })
+    Ok(Inspected { reader, key, founding, recovery })
 }
 
 fn check(config: &NodeConfig, member: Member, founding: &FoundingRecord) -> Result<(), DirectoryError> {
@@ -297,35 +302,20 @@ fn random() -> Result<u64, DirectoryError> {
 mod read {
     use super::*;
 
-    /// All files but those that are not the journal's.
-    pub(super) fn journal(directory: &Path) -> Result<Files, DirectoryError> {
-        let mut files: BTreeMap<String, Vec<u8>> = Files::new();
-        let entries = fs::read_dir(directory).map_err(|error| {
-            if error.kind() == ErrorKind::NotFound {
-                DirectoryError::NotInitialised(directory.to_path_buf())
-            } else {
-                failed(directory, "list", error)
-            }
-        })?;
-        for entry in entries {
-            let entry = entry.map_err(|error| failed(directory, "list", error))?;
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            if [LOCK, PRIVATE_KEY, MEMBERS, TEMPORARY].contains(&name.as_str()) {
-                continue;
-            }
-            let kind = entry.file_type().map_err(|error| failed(&entry.path(), "look at", error))?;
-            if kind.is_file() {
-                let bytes = fs::read(entry.path()).map_err(|error| failed(&entry.path(), "read", error))?;
-                files.insert(name, bytes);
-            }
+    /// The journal's files, and their names.
+    pub(super) fn journal(directory: &Path) -> Result<(DataReader, Vec<String>), DirectoryError> {
+        let reader = DataReader::new(directory.to_path_buf(), OURS);
+        match reader.names() {
+            Ok(names) => Ok((reader, names)),
+            Err(ReadFailed::Missing) => Err(DirectoryError::NotInitialised(directory.to_path_buf())),
+            Err(ReadFailed::Failed(what)) => Err(failed(directory, "list", io::Error::other(what))),
         }
-        Ok(files)
     }
 
     /// Whether the journal's identity was written. What else is there, an interrupted founding may have left.
     pub(super) fn is_initialised(directory: &Path) -> Result<bool, DirectoryError> {
-        let files = journal(directory)?;
-        match Recovery::start(journal::JournalConfig::default(), &files, OnDamage::Refuse) {
+        let (reader, _) = journal(directory)?;
+        match Recovery::start(JournalConfig::default(), &reader, OnDamage::Refuse) {
             Err(raft_core::RestoreError::NotInitialised) => Ok(false),
             Ok(_) | Err(_) => Ok(true),
         }
@@ -358,6 +348,6 @@ mod read {
     }
 
     fn is_unused(directory: &Path) -> bool {
-        journal(directory).is_ok_and(|files| files.is_empty())
+        journal(directory).is_ok_and(|(_, names)| names.is_empty())
     }
 }

@@ -2,6 +2,7 @@
 
 mod faults;
 mod files;
+mod jobs;
 
 use std::io;
 use std::sync::mpsc;
@@ -12,7 +13,8 @@ use raft_core::journal::{Batch, DiskOp};
 use tokio::sync::mpsc as answers;
 
 pub use faults::Faults;
-pub(crate) use files::DataFiles;
+pub(crate) use files::{Closer, DataFiles, DataReader};
+pub(crate) use jobs::{JobDone, Jobs};
 
 /// What became of a batch.
 #[derive(Debug)]
@@ -38,11 +40,13 @@ pub(crate) struct BatchReport {
 pub(crate) struct Disk {
     batches: mpsc::Sender<Batch>,
     answers: answers::Receiver<Answer>,
+    closer: Closer,
 }
 
 impl Disk {
     /// Starts the thread. It owns the files, and with them the directory's lock.
     pub(crate) fn start(mut files: DataFiles) -> io::Result<Disk> {
+        let closer = files.closer();
         let (batches, inbox) = mpsc::channel();
         // One batch is under way at a time.
         let (outbox, answers) = answers::channel(1);
@@ -52,7 +56,7 @@ impl Disk {
             drop(files);
             drop(outbox);
         })?;
-        Ok(Disk { batches, answers })
+        Ok(Disk { batches, answers, closer })
     }
 
     /// Hands a batch to the thread. If that is gone, its last answer has said why.
@@ -70,9 +74,10 @@ impl Disk {
         self.answers.try_recv().ok()
     }
 
-    /// Ends the thread and waits until the directory is free.
+    /// Ends the thread and waits for it. From here on nothing is written to the directory, by no thread.
     pub(crate) async fn close(self) {
-        let Disk { batches, mut answers } = self;
+        let Disk { batches, mut answers, closer } = self;
+        closer.close();
         drop(batches);
         while answers.recv().await.is_some() {}
     }
@@ -97,7 +102,7 @@ pub(crate) fn perform(files: &mut DataFiles, ops: &[DiskOp]) -> Result<BatchRepo
     let mut report = BatchReport::default();
     for op in ops {
         let op_began = Instant::now();
-        files.perform(op).map_err(|error| format!("{}: {error}", describe(op, files)))?;
+        perform_one(files, op)?;
         match op {
             DiskOp::Sync { .. } | DiskOp::SyncDirectory => {
                 report.syncs += 1;
@@ -110,6 +115,11 @@ pub(crate) fn perform(files: &mut DataFiles, ops: &[DiskOp]) -> Result<BatchRepo
     }
     report.elapsed = began.elapsed();
     Ok(report)
+}
+
+/// Performs one operation; an error says what, where and why.
+fn perform_one(files: &mut DataFiles, op: &DiskOp) -> Result<(), String> {
+    files.perform(op).map_err(|error| format!("{}: {error}", describe(op, files)))
 }
 
 fn describe(op: &DiskOp, files: &DataFiles) -> String {

@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::config::NodeConfig;
 use crate::counters::Counters;
 use crate::directory::{self, FoundingRecord, Opened};
-use crate::disk::Disk;
+use crate::disk::{Disk, Jobs};
 use crate::error::{StartError, StopReason};
 use crate::secure::{Peer, Secure, SecureConfig, SessionLimits, Transmit};
 use crate::status::NodeStatus;
@@ -56,7 +56,7 @@ where
 {
     config.validate().map_err(StartError::Config)?;
     let (config, opened) = open(config).await?;
-    let Opened { files, journal, restored, report, key, founding } = opened;
+    let Opened { files, reader, journal, restored, report, key, founding } = opened;
     let (identity, boot) = (restored.identity(), restored.boot());
     tracing::info!(node = identity.member.id.0, boot = boot.0, ?report, "recovered the data directory");
 
@@ -89,8 +89,9 @@ where
         let directory = config.directory.clone();
         StartError::Directory(crate::DirectoryError::Restore { directory, error })
     })?;
-    let disk = Disk::start(files)
-        .map_err(|error| StartError::System(format!("no thread for the journal: {error}")))?;
+    let no_thread = |error| StartError::System(format!("no thread for the disk: {error}"));
+    let jobs = files.for_another_thread().and_then(|files| Jobs::start(files, reader)).map_err(no_thread)?;
+    let disk = Disk::start(files).map_err(no_thread)?;
     let parts = Parts {
         replica,
         secure,
@@ -102,7 +103,7 @@ where
     };
     let (engine, status) = Engine::new(parts);
     let span = tracing::info_span!("raft", node = identity.member.id.0);
-    let event_loop = EventLoop { engine, requests, disk, udp, outbox: Vec::new(), paused_until: None };
+    let event_loop = EventLoop { engine, requests, disk, jobs, udp, outbox: Vec::new(), paused_until: None };
     tokio::spawn(tracing::Instrument::instrument(event_loop.run(), span));
     Ok(status)
 }
@@ -134,6 +135,7 @@ struct EventLoop<S: StateMachine> {
     engine: Engine<S>,
     requests: mpsc::Receiver<Request<S>>,
     disk: Disk,
+    jobs: Jobs<S>,
     udp: UdpTransport,
     /// Kept for its capacity.
     outbox: Vec<Transmit>,
@@ -141,10 +143,13 @@ struct EventLoop<S: StateMachine> {
     paused_until: Option<Instant>,
 }
 
-impl<S: StateMachine> EventLoop<S> {
+impl<S> EventLoop<S>
+where
+    S: StateMachine + Send + 'static,
+{
     async fn run(mut self) {
         let reason = self.serve().await;
-        let EventLoop { mut engine, mut requests, disk, udp, .. } = self;
+        let EventLoop { mut engine, mut requests, disk, jobs, udp, .. } = self;
         tracing::info!(%reason, "the node stops");
         // What was asked too late had no effect, and is told so.
         requests.close();
@@ -153,12 +158,15 @@ impl<S: StateMachine> EventLoop<S> {
         }
         drop(udp);
         match &reason {
-            // The thread may never come back.
-            StopReason::DiskStalled(_) => drop(disk),
+            // The threads may never come back.
+            StopReason::DiskStalled(_) => drop((disk, jobs)),
             StopReason::Shutdown
             | StopReason::DiskFailed(_)
             | StopReason::Replica(_)
-            | StopReason::Broken => disk.close().await,
+            | StopReason::Broken => {
+                disk.close().await;
+                jobs.close().await;
+            }
         }
         engine.stop(reason);
     }
@@ -169,7 +177,7 @@ impl<S: StateMachine> EventLoop<S> {
         tokio::pin!(timer);
         let mut shutting_down = false;
         loop {
-            self.engine.drain(&self.disk);
+            self.engine.drain(&self.disk, &self.jobs);
             if let Some(reason) = self.engine.reason() {
                 return reason;
             }
@@ -188,6 +196,10 @@ impl<S: StateMachine> EventLoop<S> {
                 biased;
                 answer = self.disk.answer() => match answer {
                     Some(answer) => self.engine.handle_disk(answer),
+                    None => return StopReason::Broken,
+                },
+                done = self.jobs.next() => match done {
+                    Some(done) => self.engine.handle_job(done),
                     None => return StopReason::Broken,
                 },
                 received = self.udp.recv(&mut handler), if !shutting_down =>
@@ -215,6 +227,9 @@ impl<S: StateMachine> EventLoop<S> {
     fn take_waiting(&mut self, mut shutting_down: bool) -> bool {
         if let Some(answer) = self.disk.try_answer() {
             self.engine.handle_disk(answer);
+        }
+        while let Some(done) = self.jobs.try_next() {
+            self.engine.handle_job(done);
         }
         for _ in 0..EVENTS_MAX {
             if shutting_down {

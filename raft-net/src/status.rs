@@ -38,8 +38,12 @@ pub struct DiskFigures {
     pub syncs: u64,
     /// Entries made durable.
     pub entries: u64,
-    /// Bytes written, padding included.
+    /// Bytes written, padding included, snapshots not.
     pub bytes: u64,
+    /// Snapshots written.
+    pub snapshots: u64,
+    /// Bytes of the content of the last one.
+    pub snapshot_bytes_last: u64,
     /// Microseconds that the last batch took.
     pub batch_us_last: u64,
     /// Microseconds that the slowest took.

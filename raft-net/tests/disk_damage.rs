@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use node_support::{Cluster, List};
 use raft_core::journal::{JournalConfig, OnDamage};
-use raft_core::{Entry, HardState, NodeId, RestoreError};
+use raft_core::{Entry, HardState, NodeId, RestoreError, SnapshotMeta};
 use raft_net::{Consistency, DirectoryError, Node, NodeConfig, StartError, directory};
 
 const SECTOR: usize = 512;
@@ -33,6 +33,7 @@ struct Subject {
     path: PathBuf,
     files: BTreeMap<String, Vec<u8>>,
     entries: Vec<Entry>,
+    snapshot: Option<SnapshotMeta>,
     hard_state: HardState,
     commands: Vec<String>,
 }
@@ -48,14 +49,19 @@ struct Score {
 }
 
 impl Subject {
-    /// Two boots of a single voter. Sealed: shut down in order; else copied right after the last acknowledgement.
+    /// Two boots of a single voter. Sealed: with a snapshot, and shut down in order; else copied right after the last
+    /// acknowledgement.
     async fn lived_in(is_sealed: bool) -> Subject {
         let mut cluster = Cluster::initialised(1);
         let mut commands = Vec::new();
         let path = cluster.root.path().join("copy");
         for boot in 0..2 {
-            let node =
-                Node::start(config(&cluster, cluster.directory(NodeId(1))), List::default()).await.unwrap();
+            let mut config = config(&cluster, cluster.directory(NodeId(1)));
+            if is_sealed {
+                config.replica.snapshot_after_bytes = 3_000;
+                config.replica.raft.trailing_entries = 2;
+            }
+            let node = Node::start(config, List::default()).await.unwrap();
             cluster.nodes.insert(NodeId(1), node.clone());
             cluster.settled().await;
             for (number, bytes) in [10, 700, 90, 1_600, 300, 900].into_iter().enumerate() {
@@ -73,9 +79,11 @@ impl Subject {
         }
         let verified = directory::verify(&path, &journal(), OnDamage::Refuse).unwrap();
         let (entries, hard_state) = (verified.restored.entries().to_vec(), verified.restored.hard_state());
-        assert!(entries.len() >= commands.len());
+        let snapshot = verified.restored.snapshot().cloned();
+        assert_eq!(snapshot.is_some(), is_sealed);
+        assert!(is_sealed || entries.len() >= commands.len());
         let files = read(&path);
-        Subject { cluster, path, files, entries, hard_state, commands }
+        Subject { cluster, path, files, entries, snapshot, hard_state, commands }
     }
 
     /// What a start would make of the directory as it is now.
@@ -83,7 +91,8 @@ impl Subject {
         match directory::verify(&self.path, &journal(), OnDamage::Refuse) {
             Ok(verified) => {
                 let (entries, hard_state) = (verified.restored.entries(), verified.restored.hard_state());
-                if entries == self.entries && hard_state == self.hard_state {
+                let has_snapshot = verified.restored.snapshot() == self.snapshot.as_ref();
+                if entries == self.entries && hard_state == self.hard_state && has_snapshot {
                     score.repaired += 1;
                 } else if entries == &self.entries[..self.entries.len() - 1] && hard_state == self.hard_state
                 {
@@ -134,7 +143,8 @@ impl Subject {
 }
 
 fn config(cluster: &Cluster, directory: PathBuf) -> NodeConfig {
-    NodeConfig { directory, journal: journal(), ..cluster.config(NodeId(1)) }
+    let on_damage = OnDamage::Refuse;
+    NodeConfig { directory, journal: journal(), on_damage, ..cluster.config(NodeId(1)) }
 }
 
 /// Every refusal has a name, and says which file or directory.
@@ -150,7 +160,9 @@ fn name(error: &DirectoryError) -> &'static str {
             RestoreError::Damaged { .. } => "Restore: Damaged",
             RestoreError::HardStateLost { .. } => "Restore: HardStateLost",
             RestoreError::Unsupported { .. } => "Restore: Unsupported",
-            RestoreError::SoleVoterDamaged { .. } | RestoreError::Config(_) => panic!("{error}"),
+            RestoreError::SoleVoterDamaged { .. }
+            | RestoreError::Unreadable { .. }
+            | RestoreError::Config(_) => panic!("{error}"),
         },
         DirectoryError::Io { .. }
         | DirectoryError::Locked(_)

@@ -24,6 +24,7 @@ pub struct Faults(Arc<Switches>);
 struct Switches {
     fail_syncs: AtomicBool,
     fail_writes: AtomicBool,
+    fail_creations: AtomicBool,
     sync_delay_us: AtomicU64,
     /// Operations performed, or tried, after the first failure. Must stay 0.
     failed: AtomicU64,
@@ -36,9 +37,14 @@ impl Faults {
         self.0.fail_syncs.store(true, Ordering::SeqCst);
     }
 
-    /// The next write, creation or removal fails.
+    /// The next write or removal fails.
     pub fn fail_writes(&self) {
         self.0.fail_writes.store(true, Ordering::SeqCst);
+    }
+
+    /// The next creation of a file fails: of a segment, or of a snapshot.
+    pub fn fail_creations(&self) {
+        self.0.fail_creations.store(true, Ordering::SeqCst);
     }
 
     /// Each sync takes longer by this from now on.
@@ -71,7 +77,8 @@ impl Faults {
                 }
                 &switches.fail_syncs
             }
-            DiskOp::Create { .. } | DiskOp::Write { .. } | DiskOp::Remove { .. } => &switches.fail_writes,
+            DiskOp::Create { .. } => &switches.fail_creations,
+            DiskOp::Write { .. } | DiskOp::Remove { .. } => &switches.fail_writes,
         };
         if fails.load(Ordering::SeqCst) {
             switches.failed.fetch_add(1, Ordering::SeqCst);

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
-use raft_core::journal::DiskOp;
+use raft_core::journal::{Directory, DiskOp, ReadFailed};
 
 use super::Faults;
 
@@ -24,22 +26,58 @@ pub(crate) struct DataFiles {
     directory: File,
     open: BTreeMap<String, File>,
     faults: Faults,
-    /// Held as long as this lives.
+    shared: Arc<Shared>,
+}
+
+/// What those share that write to one directory.
+#[derive(Debug)]
+struct Shared {
+    /// Nothing is written any more: an operation failed, or the node stops.
+    closed: AtomicBool,
+    /// Held until the last of them is gone.
     _lock: File,
 }
 
 impl DataFiles {
     pub(crate) fn new(path: PathBuf, lock: File, faults: Faults) -> io::Result<DataFiles> {
         let directory = File::open(&path)?;
-        Ok(DataFiles { path, directory, open: BTreeMap::new(), faults, _lock: lock })
+        let shared = Arc::new(Shared { closed: AtomicBool::new(false), _lock: lock });
+        Ok(DataFiles { path, directory, open: BTreeMap::new(), faults, shared })
+    }
+
+    /// The same directory for another thread, which writes to other files.
+    pub(crate) fn for_another_thread(&self) -> io::Result<DataFiles> {
+        Ok(DataFiles {
+            path: self.path.clone(),
+            directory: self.directory.try_clone()?,
+            open: BTreeMap::new(),
+            faults: self.faults.clone(),
+            shared: Arc::clone(&self.shared),
+        })
+    }
+
+    /// Stops all writing to this directory, whichever thread does it, between two operations.
+    pub(crate) fn closer(&self) -> Closer {
+        Closer(Arc::downgrade(&self.shared))
     }
 
     pub(crate) fn directory(&self) -> &Path {
         &self.path
     }
 
-    /// Performs one operation.
+    /// Performs one operation. The first failure is the last operation of all.
     pub(crate) fn perform(&mut self, op: &DiskOp) -> io::Result<()> {
+        if self.shared.closed.load(Ordering::SeqCst) {
+            return Err(io::Error::other("an operation on this directory failed before, or the node stops"));
+        }
+        let performed = self.try_perform(op);
+        if performed.is_err() {
+            self.shared.closed.store(true, Ordering::SeqCst);
+        }
+        performed
+    }
+
+    fn try_perform(&mut self, op: &DiskOp) -> io::Result<()> {
         self.faults.before(op)?;
         match op {
             DiskOp::Create { file, bytes } => {
@@ -72,6 +110,73 @@ impl DataFiles {
             self.open.pop_first();
         }
         self.open.insert(String::from(name), file);
+    }
+}
+
+/// Ends the writing to a directory.
+#[derive(Debug)]
+pub(crate) struct Closer(Weak<Shared>);
+
+impl Closer {
+    /// From now on every operation fails. One that is under way is finished.
+    pub(crate) fn close(&self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.closed.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Reads a data directory.
+#[derive(Clone, Debug)]
+pub(crate) struct DataReader {
+    path: PathBuf,
+    /// Files that are not the journal's.
+    hidden: &'static [&'static str],
+}
+
+impl DataReader {
+    pub(crate) fn new(path: PathBuf, hidden: &'static [&'static str]) -> DataReader {
+        DataReader { path, hidden }
+    }
+
+    /// Up to `count` bytes of a file from `offset` on; fewer only where it ends.
+    pub(crate) fn bytes(&self, file: &str, offset: u64, count: u64) -> Result<Vec<u8>, ReadFailed> {
+        let read = || {
+            let mut opened = File::open(self.path.join(file))?;
+            let mut bytes = Vec::new();
+            opened.seek(SeekFrom::Start(offset))?;
+            opened.take(count).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        read().map_err(read_failed)
+    }
+}
+
+impl Directory for DataReader {
+    fn names(&self) -> Result<Vec<String>, ReadFailed> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.path).map_err(read_failed)? {
+            let entry = entry.map_err(read_failed)?;
+            // A name that is not text is not the journal's.
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if entry.file_type().map_err(read_failed)?.is_file() && !self.hidden.contains(&name.as_str()) {
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn read(&self, file: &str, offset: u64, bytes: u64) -> Result<Vec<u8>, ReadFailed> {
+        self.bytes(file, offset, bytes)
+    }
+}
+
+fn read_failed(error: io::Error) -> ReadFailed {
+    if error.kind() == ErrorKind::NotFound {
+        ReadFailed::Missing
+    } else {
+        ReadFailed::Failed(error.to_string())
     }
 }
 

@@ -13,7 +13,7 @@ use super::request::{Request, Waiter, outcome_name};
 use crate::clock::{Clock, micros};
 use crate::config::DiskConfig;
 use crate::counters::Counters;
-use crate::disk::{Answer, BatchReport, Disk};
+use crate::disk::{Answer, BatchReport, Disk, JobDone, Jobs};
 use crate::error::StopReason;
 use crate::secure::{Secure, Transmit};
 use crate::status::{DiskFigures, LogLine, NetworkFigures, NodeStatus};
@@ -199,11 +199,34 @@ impl<S: StateMachine> Engine<S> {
                 self.note_batch(&report);
                 self.replica.handle_batch_done(now);
             }
-            Answer::Failed(what) => {
-                tracing::error!(what, "the disk failed; this node is silent from here on");
-                self.replica.handle_disk_failed(now);
-                self.stopped.get_or_insert(StopReason::DiskFailed(what));
+            Answer::Failed(what) => self.handle_disk_failed(now, what),
+        }
+    }
+
+    fn handle_disk_failed(&mut self, now: Instant, what: String) {
+        tracing::error!(what, "the disk failed; this node is silent from here on");
+        self.replica.handle_disk_failed(now);
+        self.stopped.get_or_insert(StopReason::DiskFailed(what));
+    }
+
+    /// A snapshot was written, or something was read.
+    pub(super) fn handle_job(&mut self, done: JobDone<S>) {
+        self.is_published = false;
+        let now = self.clock.now();
+        match done {
+            JobDone::Written(written) => {
+                let meta = written.meta();
+                tracing::info!(last = %meta.last, bytes = meta.length, "a snapshot is durable");
+                self.disk.snapshots += 1;
+                self.disk.snapshot_bytes_last = meta.length;
+                self.replica.handle_snapshot_written(now, &written);
             }
+            JobDone::DiskFailed(what) => self.handle_disk_failed(now, what),
+            JobDone::Unwritable(what) => self.replica.handle_snapshot_failed(now, &what),
+            JobDone::Restored(job, restored) => {
+                self.replica.handle_restored(now, &job, restored.map(|restored| *restored));
+            }
+            JobDone::Loaded(outcome) => self.replica.handle_loaded(now, outcome),
         }
     }
 
@@ -255,11 +278,17 @@ impl<S: StateMachine> Engine<S> {
     }
 
     /// Performs all that the replica asks for.
-    pub(super) fn drain(&mut self, disk: &Disk) {
+    pub(super) fn drain(&mut self, disk: &Disk, jobs: &Jobs<S>) {
         while let Some(action) = self.replica.poll_action() {
             match action {
                 ReplicaAction::Send(envelope) => self.send(&envelope),
                 ReplicaAction::Disk(batch) => self.write(disk, batch),
+                ReplicaAction::TakeSnapshot(job) => {
+                    tracing::info!(last = %job.last(), "writes a snapshot");
+                    jobs.write(job);
+                }
+                ReplicaAction::RestoreSnapshot(job) => jobs.restore(job),
+                ReplicaAction::Load(job) => jobs.load(job),
                 ReplicaAction::Reply(ticket, outcome) => self.reply(ticket, outcome),
                 ReplicaAction::RoleChanged(change) => self.note_role(change),
             }

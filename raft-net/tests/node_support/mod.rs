@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use raft_core::journal::JournalConfig;
 use raft_core::replica::StateMachine;
+use raft_core::snapshot::{Sink, Source, SourceError, read_value, write_value};
 use raft_core::{Index, NodeId, RoleName};
 use raft_net::secure::{ClusterSecret, ClusterSecrets};
 use raft_net::{Faults, Node, NodeConfig, directory};
@@ -23,6 +24,7 @@ impl StateMachine for List {
     type Response = u64;
     type Query = ();
     type Answer = Vec<String>;
+    type Image = Vec<String>;
 
     fn apply(&mut self, _: Index, command: String) -> u64 {
         self.0.push(command);
@@ -31,6 +33,18 @@ impl StateMachine for List {
 
     fn query(&self, (): ()) -> Vec<String> {
         self.0.clone()
+    }
+
+    fn freeze(&self) -> Vec<String> {
+        self.0.clone()
+    }
+
+    fn write(image: &Vec<String>, out: &mut dyn Sink) {
+        write_value(image, out);
+    }
+
+    fn restore(input: &mut dyn Source) -> Result<List, SourceError> {
+        read_value(input).map(List)
     }
 }
 
