@@ -1,0 +1,142 @@
+//! Nodes that must not start, and what they say.
+
+use std::net::{TcpListener, UdpSocket};
+
+use crate::cluster::{Cluster, Directory, refused, run};
+
+fn serve(config: &std::path::Path) -> (i32, String) {
+    refused(&["serve", "--config", config.to_str().unwrap()])
+}
+
+#[test]
+fn a_wrong_configuration_names_file_line_field_and_cure() {
+    let directory = Directory::new();
+    let good = "id = 1\ndata = \"data\"\n[[nodes]]\nid = 1\nraft = \"127.0.0.1:1\"\nhttp = \"127.0.0.1:2\"\n";
+    let cases = [
+        (good.replace("id = 1\ndata", "id = 1\nspeed = 3\ndata"), "node.toml:2", "speed"),
+        (good.replace("\"data\"", "5"), "node.toml:2", "string"),
+        (good.replace("[[nodes]]", "[[nodes"), "node.toml:3", ""),
+        (good.replace("id = 1\ndata", "id = 9\ndata"), "node.toml:1", "--node"),
+        (good.replace("id = 1\ndata", "heartbeat_ms = 500\nid = 1\ndata"), "node.toml:1", "heartbeat_ms"),
+        (good.replace("127.0.0.1:2", "0.0.0.0:2"), "node.toml:6", "token_file"),
+    ];
+    for (text, place, named) in cases {
+        let (code, said) = serve(&directory.write("node.toml", &text));
+        assert_eq!(code, 2, "{said}");
+        assert!(said.contains(place) && said.contains(named), "{place} {named}: {said}");
+    }
+    let json = "{\"id\": 1,\n \"data\": \"data\",\n \"sped\": 1}";
+    let (code, said) = serve(&directory.write("node.json", json));
+    assert!(code == 2 && said.contains("node.json:3") && said.contains("sped"), "{said}");
+    let (code, said) = serve(&directory.path().join("absent.toml"));
+    assert!(code == 2 && said.contains("absent.toml"), "{said}");
+    let (code, said) = refused(&["serve", "--id", "1"]);
+    assert!(code == 2 && said.contains("--node"), "{said}");
+    assert_eq!(refused(&["fly"]).0, 2);
+}
+
+#[test]
+fn json_and_flags_alone_do_as_well_as_toml() {
+    let mut cluster = Cluster::init(1);
+    let (raft, http, data) = (cluster.raft[0], cluster.http[0], cluster.data(1));
+    let node = format!("1=127.0.0.1:{raft},127.0.0.1:{http}");
+    cluster.launch_with(1, &["--id", "1", "--data", data.to_str().unwrap(), "--node", &node]);
+    cluster.wait_ready(1);
+    assert_eq!(cluster.command(1, "SET k v").status, 200);
+    cluster.kill(1);
+
+    let node = format!("{{\"id\": 1, \"raft\": \"127.0.0.1:{raft}\", \"http\": \"127.0.0.1:{http}\"}}");
+    let json = format!("{{\"id\": 1, \"data\": \"node-1\", \"nodes\": [{node}]}}");
+    let json = cluster.directory.write("node.json", &json);
+    cluster.launch_with(1, &["--config", json.to_str().unwrap()]);
+    cluster.wait_ready(1);
+    assert_eq!(cluster.command(1, "GET k").json()["value"], "v");
+}
+
+#[test]
+fn a_directory_is_served_by_its_own_node_only() {
+    let mut cluster = Cluster::init(2);
+    let other = Cluster::init(1);
+    let as_node_2 = |data: &std::path::Path| {
+        let config = cluster.config(2);
+        refused(&["serve", "--config", config.to_str().unwrap(), "--data", data.to_str().unwrap()])
+    };
+    let (code, said) = as_node_2(&cluster.data(1));
+    assert!(code == 4 && said.contains("node"), "of another node: {said}");
+    let (code, said) = as_node_2(&other.data(1));
+    assert_eq!(code, 4, "of another cluster: {said}");
+    let empty = Directory::new();
+    let (code, said) = as_node_2(empty.path());
+    assert!(code == 4 && said.contains("init"), "not initialised: {said}");
+    let (code, said) = as_node_2(&empty.path().join("absent"));
+    assert_eq!(code, 4, "not there: {said}");
+
+    cluster.launch(1);
+    cluster.launch(2);
+    cluster.wait_ready(1);
+    // Other ports, so that the directory is what is in the way.
+    let config = cluster.config(1);
+    let arguments = [
+        "serve",
+        "--config",
+        config.to_str().unwrap(),
+        "--http",
+        "127.0.0.1:0",
+        "--raft",
+        "127.0.0.1:0",
+        "--line",
+        "127.0.0.1:0",
+    ];
+    let (code, said) = refused(&arguments);
+    assert!(code == 4 && said.contains("another process"), "in use: {said}");
+}
+
+#[test]
+fn a_port_in_use_is_told_before_anything_else() {
+    let cluster = Cluster::init(1);
+    let address = |port: u16| format!("127.0.0.1:{port}");
+    for (port, what) in [(cluster.http[0], "HTTP"), (cluster.line[0], "line protocol")] {
+        let kept = TcpListener::bind(address(port)).unwrap();
+        let (code, said) = serve(&cluster.config(1));
+        assert!(code == 5 && said.contains(&address(port)) && said.contains(what), "{said}");
+        drop(kept);
+    }
+    let kept = UdpSocket::bind(address(cluster.raft[0])).unwrap();
+    let (code, said) = serve(&cluster.config(1));
+    assert!(code == 5 && said.contains(&address(cluster.raft[0])), "{said}");
+    drop(kept);
+}
+
+#[test]
+fn a_directory_is_made_once() {
+    let cluster = Cluster::init(1);
+    let directory = cluster.directory.path().to_str().unwrap().to_owned();
+    let (code, said) =
+        refused(&["init", "cluster", "--data", &directory, "--node", "1=127.0.0.1:1,127.0.0.1:2"]);
+    assert!(code == 4 && said.contains("node-1"), "{said}");
+    let twice =
+        ["init", "cluster", "--data", "x", "--node", "1=127.0.0.1:1,127.0.0.1:2", "--node", "1=127.0.0.1:3"];
+    assert_eq!(refused(&twice).0, 2);
+}
+
+#[test]
+fn damage_is_told_and_not_served() {
+    let mut cluster = Cluster::start(1);
+    for n in 0..10 {
+        assert_eq!(cluster.command(1, &format!("SET k{n} v")).status, 200);
+    }
+    assert_eq!(cluster.ask(1, "POST", "/shutdown", "").status, 200);
+    assert_eq!(cluster.wait_end(1), Some(0));
+    let directory = cluster.data(1);
+    assert!(run(&["journal", "verify", directory.to_str().unwrap()]).status.success());
+    let segments = std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path());
+    let segment = segments.filter(|path| path.to_str().unwrap().contains("segment-")).max().unwrap();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    // Inside the first batch: long synced.
+    bytes[1_024 + 100] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let (code, said) = refused(&["journal", "verify", directory.to_str().unwrap()]);
+    assert!(code == 4 && said.contains("damaged at byte"), "{said}");
+    let (code, said) = serve(&cluster.config(1));
+    assert!(code == 4 && said.contains("segment-"), "{said}");
+}
