@@ -127,6 +127,9 @@ pub(crate) enum InitAction {
         /// A node; once for each.
         #[arg(long = "node", value_name = "ID=RAFT[,HTTP[,LINE]]", required = true)]
         nodes: Vec<NodeAddresses>,
+        /// Do nothing if the configurations of all nodes are there.
+        #[arg(long)]
+        if_needed: bool,
     },
 }
 

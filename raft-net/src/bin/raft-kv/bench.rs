@@ -128,7 +128,7 @@ fn prepare(directory: &Path, count: u64) -> Result<Vec<PathBuf>, Fatal> {
     }
     drop(kept);
     init::cluster(directory, &nodes)?;
-    Ok((1..=count).map(|id| directory.join(format!("node-{id}.toml"))).collect())
+    Ok((1..=count).map(|id| init::config_of(directory, id)).collect())
 }
 
 async fn measure(arguments: &BenchArguments, nodes: &mut Nodes, directory: &Path) -> Result<Report, Fatal> {

@@ -79,7 +79,7 @@ impl Ends {
 
 /// The configuration files of the cluster: those that are there, or fresh ones.
 fn prepare(arguments: &DemoArguments, directory: &Path) -> Result<Vec<PathBuf>, Fatal> {
-    let config = |id: u64| directory.join(format!("node-{id}.toml"));
+    let config = |id| init::config_of(directory, id);
     let known: Vec<PathBuf> = (1..=9).map(config).take_while(|config| config.exists()).collect();
     if known.is_empty() {
         let count = arguments.nodes.unwrap_or(NODES);

@@ -1,7 +1,7 @@
 //! `init`: the data directories of a new cluster.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use raft_core::{ClusterId, Configuration, Epoch, Identity, Incarnation, Member, NodeId};
 
@@ -14,13 +14,14 @@ use crate::print::say;
 /// Makes what was asked for.
 pub(crate) fn run(action: InitAction) -> Result<(), Fatal> {
     match action {
-        InitAction::Cluster { data, nodes } => {
+        InitAction::Cluster { data, nodes, if_needed } => {
+            // Written last for each node, so where they all are, nothing is missing.
+            if if_needed && nodes.iter().all(|node| config_of(&data, node.id).exists()) {
+                return Ok(());
+            }
             cluster(&data, &nodes)?;
             for node in &nodes {
-                say(format!(
-                    "raft-kv serve --config {}\n",
-                    data.join(format!("node-{}.toml", node.id)).display()
-                ));
+                say(format!("raft-kv serve --config {}\n", config_of(&data, node.id).display()));
             }
             Ok(())
         }
@@ -53,10 +54,15 @@ pub(crate) fn cluster(directory: &Path, nodes: &[NodeAddresses]) -> Result<(), F
         let text = toml::to_string(&config).map_err(|error| {
             Fatal::new(Exit::Other, format!("the configuration can't be written: {error}"))
         })?;
-        let file = directory.join(name + ".toml");
+        let file = config_of(directory, node.id);
         std::fs::write(&file, text).map_err(|error| Fatal::io(file.display(), &error))?;
     }
     Ok(())
+}
+
+/// Where a node's configuration is.
+pub(crate) fn config_of(directory: &Path, id: u64) -> PathBuf {
+    directory.join(format!("node-{id}.toml"))
 }
 
 fn random() -> Result<u64, Fatal> {
