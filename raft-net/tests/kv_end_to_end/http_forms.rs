@@ -70,11 +70,11 @@ fn keys_are_json_with_versions() {
 fn a_request_with_an_id_takes_effect_once() {
     let cluster = Cluster::start(3);
     let session = cluster.ask(2, "POST", "/session", "").json()["session"].as_u64().unwrap();
-    let add = format!("@{session}.1 INCR n 5");
+    let add = format!("{session}.1 INCR n 5");
     for id in [1, 2, 3, 1] {
         assert_eq!(cluster.command(id, &add).json()["value"], "5", "the retry has the first answer");
     }
-    assert_eq!(cluster.command(1, &format!("@{session}.2 INCR n 5")).json()["value"], "10");
+    assert_eq!(cluster.command(1, &format!("{session}.2 INCR n 5")).json()["value"], "10");
     let old = cluster.command(1, &add);
     assert_eq!(old.status, 409, "its answer is forgotten: it was used up by .2");
     assert_eq!(cluster.command(1, "GET n").json()["value"], "10");
@@ -86,7 +86,7 @@ fn a_request_with_an_id_takes_effect_once() {
     let again = http(port, "POST", "/key", &[("Request-Id", &id)], r#"{"k":"a"}"#);
     assert_eq!((again.status, again.header("etag")), (200, first.header("etag")));
     assert_eq!(cluster.command(1, "GET k").json()["value"], "b", "it was not applied again");
-    assert_eq!(cluster.command(1, "@999999.1 SET k c").status, 409, "no such session");
+    assert_eq!(cluster.command(1, "999999.1 SET k c").status, 409, "no such session");
 }
 
 #[test]

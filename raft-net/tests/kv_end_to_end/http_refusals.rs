@@ -17,7 +17,7 @@ fn bad_requests_are_told_what_is_wrong() {
         (400, "POST", "/command", vec![], "SET k"),
         (400, "POST", "/command", vec![], "SET k v\nSET l w"),
         (400, "POST", "/command", vec![], "INCR k many"),
-        (400, "POST", "/command", vec![], "@x SET k v"),
+        (400, "POST", "/command", vec![], "1.x SET k v"),
         (400, "POST", "/key", vec![], "k=v"),
         (400, "POST", "/key", vec![], "{\"k\":"),
         (400, "POST", "/key", vec![], "{\"k\":1}"),

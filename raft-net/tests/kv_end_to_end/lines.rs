@@ -19,8 +19,8 @@ fn every_line_form() {
     assert!(lines.say("cas n 5 7").starts_with("Error: the key has another value"));
     let session = lines.say("session");
     let session = session.strip_prefix("Ok: ").unwrap();
-    assert_eq!(lines.say(&format!("@{session}.1 incr n")), "Ok: 7");
-    assert_eq!(lines.say(&format!("@{session}.1 incr n")), "Ok: 7", "once");
+    assert_eq!(lines.say(&format!("{session}.1 incr n")), "Ok: 7");
+    assert_eq!(lines.say(&format!("{session}.1 incr n")), "Ok: 7", "once");
     assert!(lines.say("help").starts_with("Ok: put k v"));
 
     // Bad lines are answered, and the connection goes on.

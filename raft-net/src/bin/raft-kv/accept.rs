@@ -70,6 +70,15 @@ impl Door {
     }
 }
 
+impl Door {
+    /// Waits, after the last [`next`](Door::next), until all connections have ended; false if some had not in time.
+    pub(crate) async fn wait_empty(&self, patience: Duration) -> bool {
+        // The semaphore has so many permits in all.
+        let all = self.permits.acquire_many(CONNECTIONS_MAX as u32);
+        tokio::time::timeout(patience, all).await.is_ok()
+    }
+}
+
 /// Returns once the flag is up, or nobody is left who could put it up.
 pub(crate) async fn told(flag: &mut watch::Receiver<bool>) {
     let _ = flag.wait_for(|flag| *flag).await;

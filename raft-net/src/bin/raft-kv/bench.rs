@@ -118,13 +118,7 @@ fn prepare(directory: &Path, count: u64) -> Result<Vec<PathBuf>, Fatal> {
             Ok::<_, std::io::Error>(address.to_string())
         };
         let mut draw = || free().map_err(|error| Fatal::io("no free port on 127.0.0.1", &error));
-        nodes.push(NodeAddresses {
-            id,
-            raft: draw()?,
-            http: Some(draw()?),
-            line: Some(draw()?),
-            public_key: None,
-        });
+        nodes.push(NodeAddresses { id, raft: draw()?, http: Some(draw()?), line: Some(draw()?) });
     }
     drop(kept);
     init::cluster(directory, &nodes)?;

@@ -1,7 +1,7 @@
 //! The text form of commands, the same over HTTP (`POST /command`) and the line protocol.
 //!
 //! ```text
-//! [@SESSION.SEQUENCE] VERB ARGUMENT...
+//! [SESSION.SEQUENCE] VERB ARGUMENT...
 //!
 //! SET k v | PUT k v      v is the rest of the line, so it may have spaces in it
 //! GET k
@@ -11,7 +11,7 @@
 //! SESSION                opens a session
 //! ```
 //!
-//! Verbs may be in any case. A word with spaces, quotes or line breaks in it is written as a JSON string:
+//! A request id is told from a verb by its first digit. Verbs may be in any case. A word with spaces, quotes or line breaks in it is written as a JSON string:
 //! `CAS k "two words" new`.
 
 use std::fmt;
@@ -141,12 +141,11 @@ pub(crate) fn parse(text: &str) -> Result<Ask, ParseError> {
     if text.contains(['\n', '\r']) {
         return Err(ParseError::ManyLines);
     }
-    let (id, text) = match text.strip_prefix('@') {
-        None => (None, text),
-        Some(rest) => {
-            let (id, rest) = split_word(rest);
-            (Some(id.parse::<RequestId>()?), rest)
-        }
+    let (id, text) = if text.starts_with(|first: char| first.is_ascii_digit()) {
+        let (id, rest) = split_word(text);
+        (Some(id.parse::<RequestId>()?), rest)
+    } else {
+        (None, text)
     };
     let (verb, rest) = split_word(text);
     match verb.to_ascii_uppercase().as_str() {
@@ -319,7 +318,7 @@ mod tests {
         assert_eq!(parse("CAS k \"two words\" \"\""), swap(Some("two words"), ""));
         assert_eq!(parse("session"), Ok(Ask::OpenSession));
         let id = RequestId { session: 12, sequence: 3 };
-        assert_eq!(parse("@12.3 SET k v"), Ok(Ask::Change(Some(id), set("k".into(), "v".into()))));
+        assert_eq!(parse("12.3 SET k v"), Ok(Ask::Change(Some(id), set("k".into(), "v".into()))));
     }
 
     #[test]
@@ -342,10 +341,10 @@ mod tests {
             "SET k \"v",
             "SET k \"v\"w",
             "SET \"\" v",
-            "@1 SET k v",
-            "@1.+2 SET k v",
-            "@1.2 GET k",
-            "@1.2",
+            "1 SET k v",
+            "1.+2 SET k v",
+            "1.2 GET k",
+            "1.2",
             "INCR k 9223372036854775808",
             "SESSION now",
         ];

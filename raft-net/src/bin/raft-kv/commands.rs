@@ -8,7 +8,7 @@ use crate::args::{
     ChangeArguments, ClientArguments, DelArguments, GetArguments, IncrArguments, Output, PutArguments,
 };
 use crate::client::{Answer, Question, ask, ask_any, path_of, read_token};
-use crate::command::quoted;
+use crate::command::{ParseError, RequestId, quoted};
 use crate::config::NodeAddresses;
 use crate::exit::{Exit, Fatal};
 use crate::failure::{FailureBody, Kind};
@@ -55,7 +55,16 @@ pub(crate) async fn del(arguments: DelArguments) -> Result<(), Fatal> {
 
 /// `incr`.
 pub(crate) async fn incr(arguments: IncrArguments) -> Result<(), Fatal> {
-    let id = arguments.request_id.map(|id| format!("@{id} ")).unwrap_or_default();
+    let id = match &arguments.request_id {
+        None => String::new(),
+        Some(id) => {
+            let parsed: Result<RequestId, ParseError> = id.parse();
+            parsed.map_err(|error| {
+                Fatal::new(Exit::Usage, format!("--request-id: {error}; {}", error.hint()))
+            })?;
+            format!("{id} ")
+        }
+    };
     // Quoted in any case: a key may look like anything.
     let key = Value::from(arguments.key.as_str());
     let question = Question {

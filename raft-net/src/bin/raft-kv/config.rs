@@ -70,9 +70,6 @@ pub(crate) struct NodeAddresses {
     /// `HOST:PORT` for the line protocol.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) line: Option<String>,
-    /// Its public key: a node whose directory says otherwise does not start.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) public_key: Option<String>,
 }
 
 impl FromStr for NodeAddresses {
@@ -91,7 +88,7 @@ impl FromStr for NodeAddresses {
         if addresses.next().is_some() {
             return Err(wrong());
         }
-        Ok(NodeAddresses { id, raft, http, line, public_key: None })
+        Ok(NodeAddresses { id, raft, http, line })
     }
 }
 

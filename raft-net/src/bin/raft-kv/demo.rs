@@ -116,7 +116,6 @@ fn addresses(arguments: &DemoArguments, id: u64) -> Result<NodeAddresses, Fatal>
         raft: address("--raft-port", arguments.raft_port)?,
         http: Some(address("--http-port", arguments.http_port)?),
         line: Some(address("--line-port", arguments.line_port)?),
-        public_key: None,
     })
 }
 

@@ -11,6 +11,7 @@
 //! With a token, the first line of a connection must be `auth TOKEN`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -22,11 +23,13 @@ use crate::failure::{Failure, Kind};
 use crate::http::is_same;
 use crate::service::{Consistency, Service};
 
+/// How long commands under way may take once the node stops.
+const GRACE: Duration = Duration::from_secs(2);
 /// Bytes of a line at most.
 const LINE_BYTES_MAX: u64 = 2 << 20;
 
 const HELP: &str =
-    "put k v | get k | del k | incr k [n] | cas k old new | session | @SESSION.SEQUENCE put k v | quit";
+    "put k v | get k | del k | incr k [n] | cas k old new | session | SESSION.SEQUENCE put k v | quit";
 
 /// Serves until told to stop. A command under way then is answered or told that the node has stopped.
 pub(crate) async fn serve(mut door: Door, service: Arc<Service>, stop: watch::Receiver<bool>) {
@@ -38,6 +41,9 @@ pub(crate) async fn serve(mut door: Door, service: Arc<Service>, stop: watch::Re
             }
             drop(permit);
         });
+    }
+    if !door.wait_empty(GRACE).await {
+        tracing::warn!("commands were still under way after 2 s");
     }
 }
 
