@@ -67,8 +67,10 @@ fn status_shows_every_node() {
 fn verify_tells_what_a_directory_holds() {
     let mut cluster = Cluster::start(1);
     cluster.command(1, "SET k v");
-    cluster.kill(1);
     let directory = cluster.data(1).to_str().unwrap().to_owned();
+    let (code, why) = refused(&["journal", "verify", &directory]);
+    assert!(code == 4 && why.contains("serves this directory"), "{why}");
+    cluster.kill(1);
     let text = said(&["journal", "verify", &directory]);
     assert!(text.contains("identity") && text.contains("verdict"), "{text}");
     let verdict: Value =

@@ -292,6 +292,8 @@ fn words<const COUNT: usize>(mut text: &str, usage: &'static str) -> Result<[Str
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn change(command: Command) -> Result<Ask, ParseError> {
@@ -352,6 +354,16 @@ mod tests {
         insta::assert_snapshot!(told.join("\n"));
         assert_eq!(parse(&format!("GET {}", "k".repeat(1025))), Err(ParseError::KeyTooLong(1025)));
         assert!(parse(&format!("GET {}", "k".repeat(1024))).is_ok());
+    }
+
+    proptest! {
+        /// Lines come from anybody.
+        #[test]
+        fn no_line_is_too_odd(line in "[@0-9. \"\\\\a-c\u{e9}\n]{0,12}|(SET|GET|CAS|INCR|DEL) ?[\"\\\\ a-c\u{e9}]{0,12}|.{0,40}") {
+            if let Ok(Ask::Change(None, command)) = parse(&line) {
+                prop_assert_eq!(parse(&describe(&command)), Ok(Ask::Change(None, command)));
+            }
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use raft_core::replica::{
 use raft_core::{Boot, ClusterId, Index, Member, NodeId, Refused, Status, Term};
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub(crate) use disk::{founding, initialise};
+pub(crate) use disk::{founding, initialise, is_served};
 pub(crate) use node::Connection;
 
 /// What a node is told.

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::args::Output;
 use crate::exit::{Exit, Fatal};
+use crate::host;
 use crate::print::say;
 
 /// Bytes of a directory that are read at most: they are held in memory.
@@ -33,6 +34,13 @@ struct Verdict {
 
 /// Prints the verdict; an error if the node could not start from there.
 pub(crate) fn run(directory: &Path, output: Output) -> Result<(), Fatal> {
+    if host::is_served(directory) {
+        let what = format!(
+            "{}: a process serves this directory, and writes to it; stop that one",
+            directory.display()
+        );
+        return Err(Fatal::new(Exit::Directory, what));
+    }
     let files = read_files(directory)?;
     let view = read::view(&files);
     let (verdict, error) = match read::contents(&view) {

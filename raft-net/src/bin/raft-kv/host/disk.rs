@@ -106,6 +106,12 @@ pub(crate) fn initialise(
     disk.perform(&raft_core::journal::initialise(identity, founding)).map_err(wrong)
 }
 
+/// Whether a process serves a directory now. Makes nothing: a directory without a lock was never served.
+pub(crate) fn is_served(directory: &Path) -> bool {
+    let lock = File::options().write(true).open(directory.join("lock"));
+    lock.is_ok_and(|lock| !fs4::fs_std::FileExt::try_lock_exclusive(&lock).unwrap_or(true))
+}
+
 /// Whose directory it is, and who founded its cluster.
 pub(crate) fn founding(directory: &Path) -> Result<(Identity, Configuration), String> {
     let files = read_files(directory)?;
