@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use crate::exit::{Exit, Fatal};
 
 /// Connections of one listener at once; more wait to be accepted.
-const CONNECTIONS_MAX: usize = 1_024;
+const CONNECTIONS_MAX: u32 = 1_024;
 /// How long to wait after an accept that failed.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -42,7 +42,7 @@ pub(crate) struct Door {
 impl Door {
     /// Opens it.
     pub(crate) fn new(listener: TcpListener, stop: watch::Receiver<bool>) -> Door {
-        Door { listener, permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)), stop }
+        Door { listener, permits: Arc::new(Semaphore::new(CONNECTIONS_MAX as usize)), stop }
     }
 
     /// The next connection, and the permit to be dropped when it ends. None: stop.
@@ -74,7 +74,7 @@ impl Door {
     /// Waits, after the last [`next`](Door::next), until all connections have ended; false if some had not in time.
     pub(crate) async fn wait_empty(&self, patience: Duration) -> bool {
         // The semaphore has so many permits in all.
-        let all = self.permits.acquire_many(CONNECTIONS_MAX as u32);
+        let all = self.permits.acquire_many(CONNECTIONS_MAX);
         tokio::time::timeout(patience, all).await.is_ok()
     }
 }

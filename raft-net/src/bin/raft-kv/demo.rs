@@ -23,14 +23,12 @@ const READY_PATIENCE: Duration = Duration::from_secs(30);
 /// Runs it until Ctrl-C.
 pub(crate) async fn run(arguments: DemoArguments) -> Result<(), Fatal> {
     let began = Instant::now();
-    let temporary = match &arguments.data {
-        Some(_) => None,
-        None => Some(Temporary::new("demo", &std::env::temp_dir())?),
-    };
-    let directory = match (&arguments.data, &temporary) {
-        (Some(data), _) => data.clone(),
-        (None, Some(temporary)) => temporary.path().to_path_buf(),
-        (None, None) => unreachable!("one of the two was made above"),
+    let (directory, temporary) = match &arguments.data {
+        Some(data) => (data.clone(), None),
+        None => {
+            let temporary = Temporary::new("demo", &std::env::temp_dir())?;
+            (temporary.path().to_path_buf(), Some(temporary))
+        }
     };
     let configs = prepare(&arguments, &directory)?;
     // Before the nodes start: a signal from here on stops them in order.
