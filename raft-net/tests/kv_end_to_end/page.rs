@@ -50,6 +50,20 @@ fn the_status_page_shows_live_roles() {
     assert!(dom.contains(&format!("<title>raft-kv: node {leader} leads</title>")), "{dom}");
 }
 
+#[test]
+fn with_a_token_the_page_asks_for_it() {
+    let secrets = Directory::new();
+    let file = secrets.write("token", "0123456789abcdef0123456789abcdef");
+    let cluster = Cluster::start_with(1, &["--token-file", file.to_str().unwrap()]);
+    let url = format!("http://127.0.0.1:{}/", cluster.http[0]);
+    assert_eq!(cluster.ask(1, "GET", "/", "").status, 200, "the page itself is open");
+    let Some(browser) = browser() else { return };
+    let dom = dump(browser, &url);
+    assert!(dom.contains("a token is wanted") && !dom.contains("node-1"), "{dom}");
+    let dom = dump(browser, &format!("{url}#token=0123456789abcdef0123456789abcdef"));
+    assert!(dom.contains("id=\"node-1\"") && dom.contains(">leader<"), "{dom}");
+}
+
 fn browser() -> Option<&'static str> {
     ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|name| {
         let version =
