@@ -45,7 +45,7 @@ fn the_status_page_shows_live_roles() {
     };
     assert!(card(leader).contains(">leader<"), "{}", card(leader));
     assert!(card(3 - leader).contains(">follower<"), "{}", card(3 - leader));
-    assert!(card(3).contains(">not reachable<"), "{}", card(3));
+    assert!(card(3).contains(">no answer<"), "{}", card(3));
     assert!(dom.contains("2 of 3 nodes answer"), "{dom}");
     assert!(dom.contains(&format!("<title>raft-kv: node {leader} leads</title>")), "{dom}");
 }
