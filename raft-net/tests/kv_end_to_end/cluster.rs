@@ -1,7 +1,7 @@
 //! A cluster of processes in a directory that is gone at the end, and the plainest of clients.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -43,10 +43,20 @@ impl Drop for Directory {
     }
 }
 
-/// So many ports that were free a moment ago.
-pub(crate) fn free_ports(count: usize) -> Vec<u16> {
-    let kept: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    kept.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
+/// So many ports in a row that were free a moment ago, given to no other test of this process. They are below those that
+/// the system gives to clients, so that no client takes one meanwhile.
+pub(crate) fn free_ports(count: u16) -> Vec<u16> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let (first, room) = (10_000, 20_000);
+    let is_free = |port: &u16| {
+        TcpListener::bind(("127.0.0.1", *port)).is_ok() && UdpSocket::bind(("127.0.0.1", *port)).is_ok()
+    };
+    eventually("there are free ports", || {
+        let next = NEXT.fetch_add(u32::from(count), Ordering::Relaxed);
+        let start = first + ((std::process::id() * 64 + next) % room) as u16;
+        let ports: Vec<u16> = (start..start + count).collect();
+        ports.iter().all(is_free).then_some(ports)
+    })
 }
 
 /// Runs the program to its end; one that goes on for too long is killed, and the test fails.
@@ -126,7 +136,7 @@ impl Cluster {
     /// Initialised only.
     pub(crate) fn init(count: usize) -> Cluster {
         let directory = Directory::new();
-        let ports = free_ports(3 * count);
+        let ports = free_ports(3 * count as u16);
         let (http, rest) = ports.split_at(count);
         let (line, raft) = rest.split_at(count);
         let mut arguments = vec![

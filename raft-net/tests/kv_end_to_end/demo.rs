@@ -14,8 +14,7 @@ struct Demo {
 
 impl Demo {
     fn start(nodes: &str, data: Option<&Directory>) -> Demo {
-        // Consecutive ports that are free: three from each of these on.
-        let base = 20_000 + free_ports(1)[0] % 20_000;
+        let base = free_ports(30)[0];
         let mut command = Command::new(PROGRAM);
         command.args(["demo", "--nodes", nodes]);
         for (flag, port) in [("--http-port", base), ("--raft-port", base + 10), ("--line-port", base + 20)] {
