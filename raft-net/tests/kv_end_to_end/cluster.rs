@@ -186,19 +186,27 @@ impl Cluster {
 
     /// Starts it with other flags than usual.
     pub(crate) fn launch_with(&mut self, id: usize, flags: &[&str]) {
+        let mut command = Command::new(PROGRAM);
+        command.arg("serve").args(flags);
+        self.launch_command(id, command);
+    }
+
+    /// Starts it so that a write beyond its limit on the size of files is an error, and not its end.
+    pub(crate) fn launch_limitable(&mut self, id: usize) {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", PROGRAM, "serve", "--config"])
+            .arg(self.config(id));
+        self.launch_command(id, command);
+    }
+
+    fn launch_command(&mut self, id: usize, mut command: Command) {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
             .open(self.directory.path().join(format!("node-{id}.log")))
             .unwrap();
-        let child = Command::new(PROGRAM)
-            .arg("serve")
-            .args(flags)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         self.processes[id - 1] = Some(child);
     }
 
@@ -215,6 +223,11 @@ impl Cluster {
             std::thread::sleep(Duration::from_millis(50));
         }
         panic!("node {id} is not ready; its log:\n{}", self.log(id));
+    }
+
+    /// The process of a node.
+    pub(crate) fn pid(&self, id: usize) -> u32 {
+        self.processes[id - 1].as_ref().unwrap().id()
     }
 
     /// `kill -9`.

@@ -1,6 +1,7 @@
 //! Nodes that must not start, and what they say.
 
 use std::net::{TcpListener, UdpSocket};
+use std::process::Command;
 
 use crate::cluster::{Cluster, Directory, refused, run};
 
@@ -117,6 +118,39 @@ fn a_directory_is_made_once() {
     let twice =
         ["init", "cluster", "--data", "x", "--node", "1=127.0.0.1:1,127.0.0.1:2", "--node", "1=127.0.0.1:3"];
     assert_eq!(refused(&twice).0, 2);
+}
+
+#[test]
+fn a_failed_disk_ends_the_node_with_a_code_of_its_own_and_loses_nothing() {
+    let mut cluster = Cluster::init(1);
+    cluster.launch_limitable(1);
+    cluster.wait_ready(1);
+    assert_eq!(cluster.command(1, "SET before safe").status, 200);
+    // From here on, writes beyond the first MiB of a file fail.
+    let pid = cluster.pid(1).to_string();
+    assert!(Command::new("prlimit").args(["--fsize=1048576", "--pid", &pid]).status().unwrap().success());
+    let value = "x".repeat(300_000);
+    let mut answered = 0;
+    let failed = (0..10).find_map(|n| {
+        let answer = cluster.command(1, &format!("SET big-{n} {value}"));
+        if answer.status != 200 {
+            return Some(answer);
+        }
+        answered = n + 1;
+        None
+    });
+    let failed = failed.unwrap();
+    assert!(matches!(failed.status, 503 | 504), "{}", failed.body);
+    assert!((1..5).contains(&answered), "{answered} writes of 300 kB fit in a MiB");
+    assert_eq!(cluster.wait_end(1), Some(3), "{}", cluster.log(1));
+    assert!(cluster.log(1).contains("disk failed"), "{}", cluster.log(1));
+
+    cluster.launch(1);
+    cluster.wait_ready(1);
+    assert_eq!(cluster.command(1, "GET before").json()["value"], "safe");
+    for n in 0..answered {
+        assert_eq!(cluster.command(1, &format!("GET big-{n}")).json()["value"], value, "answer {n}");
+    }
 }
 
 #[test]

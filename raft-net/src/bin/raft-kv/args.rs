@@ -25,11 +25,11 @@ Try it: raft-kv demo";
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Action {
-    /// Start a whole cluster on this machine, with fresh keys, and say how to talk to it.
+    /// Start a whole cluster on this machine, and say how to talk to it.
     Demo(DemoArguments),
     /// Run one node.
     Serve(ServeArguments),
-    /// Make the data directories of a new cluster: identities, keys, founding record.
+    /// Make the data directories of a new cluster: identities and founding record.
     #[command(subcommand)]
     Init(InitAction),
     /// Show every node.
@@ -119,7 +119,7 @@ pub(crate) struct ServeArguments {
 /// `init`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum InitAction {
-    /// All nodes at once: DIR/node-N with keys and data, DIR/node-N.toml to serve it with.
+    /// All nodes at once: DIR/node-N for the data, DIR/node-N.toml to serve it with.
     Cluster {
         /// Where.
         #[arg(long, value_name = "DIR")]
