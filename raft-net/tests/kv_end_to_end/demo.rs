@@ -10,6 +10,7 @@ struct Demo {
     out: BufReader<ChildStdout>,
     printed: String,
     http: u16,
+    _temporary: Directory,
 }
 
 impl Demo {
@@ -27,9 +28,12 @@ impl Demo {
     }
 
     fn of(mut command: Command, http: u16) -> Demo {
+        // Its own place for what is temporary: a demonstration that is killed leaves that behind.
+        let temporary = Directory::new();
+        command.env("TMPDIR", temporary.path());
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
-        Demo { child, out, printed: String::new(), http }
+        Demo { child, out, printed: String::new(), http, _temporary: temporary }
     }
 
     /// Returns when it says that it is ready.
