@@ -134,7 +134,7 @@ impl fmt::Display for DirectoryError {
             ),
             DirectoryError::WrongCluster { directory, expected, found } => write!(
                 f,
-                "{}: this directory is of cluster {}, and the configuration says {}; check both",
+                "{}: this directory is of cluster {:016x}, and the configuration says {:016x}; check both",
                 directory.display(),
                 found.0,
                 expected.0

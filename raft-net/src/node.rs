@@ -100,7 +100,14 @@ where
         answer.await.unwrap_or(Err(QueryError::Stopped))
     }
 
-    /// What the node knows of itself.
+    /// What the node knows of itself now, at the price of asking it.
+    pub async fn fresh_status(&self) -> NodeStatus {
+        // A node that is gone has published its last word.
+        let _ = self.ask(|reply| Request::Publish { reply }).await;
+        self.status()
+    }
+
+    /// What the node knew of itself some milliseconds ago at most.
     #[must_use]
     pub fn status(&self) -> NodeStatus {
         self.status.borrow().clone()

@@ -66,7 +66,7 @@ impl FoundingRecord {
 impl fmt::Display for MemberRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Member { id, incarnation } = self.member;
-        write!(f, "member {} incarnation {} key {}", id.0, incarnation.0, self.public)
+        write!(f, "member {} incarnation {:016x} key {}", id.0, incarnation.0, self.public)
     }
 }
 
@@ -74,18 +74,18 @@ impl FromStr for MemberRecord {
     type Err = String;
 
     fn from_str(line: &str) -> Result<MemberRecord, String> {
-        let wrong = || format!("not \"member NUMBER incarnation NUMBER key KEY\": {line:?}");
+        let wrong = || format!("not \"member NUMBER incarnation HEX key KEY\": {line:?}");
         let words: Vec<&str> = line.split(' ').collect();
         let ["member", id, "incarnation", incarnation, "key", key] = words[..] else { return Err(wrong()) };
         let id = NodeId(id.parse().map_err(|_| wrong())?);
-        let incarnation = Incarnation(incarnation.parse().map_err(|_| wrong())?);
+        let incarnation = Incarnation(hex(incarnation).ok_or_else(wrong)?);
         Ok(MemberRecord { member: Member { id, incarnation }, public: key.parse().map_err(|_| wrong())? })
     }
 }
 
 impl fmt::Display for FoundingRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = format!("{MEMBERS_TITLE}\ncluster {} epoch {}\n", self.cluster.0, self.epoch.0);
+        let mut text = format!("{MEMBERS_TITLE}\ncluster {:016x} epoch {}\n", self.cluster.0, self.epoch.0);
         for record in &self.members {
             text.push_str(&format!("{record}\n"));
         }
@@ -99,10 +99,10 @@ impl FromStr for FoundingRecord {
     fn from_str(text: &str) -> Result<FoundingRecord, String> {
         let mut lines = body(text, MEMBERS_TITLE)?;
         let line = lines.next().unwrap_or_default();
-        let wrong = || format!("not \"cluster NUMBER epoch NUMBER\": {line:?}");
+        let wrong = || format!("not \"cluster HEX epoch NUMBER\": {line:?}");
         let words: Vec<&str> = line.split(' ').collect();
         let ["cluster", cluster, "epoch", epoch] = words[..] else { return Err(wrong()) };
-        let cluster = ClusterId(cluster.parse().map_err(|_| wrong())?);
+        let cluster = ClusterId(hex(cluster).ok_or_else(wrong)?);
         let epoch = Epoch(epoch.parse().map_err(|_| wrong())?);
         let members = lines.map(str::parse).collect::<Result<_, _>>()?;
         let record = FoundingRecord { cluster, epoch, members };
@@ -110,22 +110,31 @@ impl FromStr for FoundingRecord {
     }
 }
 
+/// A drawn number: 16 digits, as it is written.
+fn hex(text: &str) -> Option<u64> {
+    let is_plain = text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    u64::from_str_radix(text, 16).ok().filter(|_| is_plain)
+}
+
 pub(super) fn private_key_text(member: Member, key: &PrivateKey) -> String {
     let Member { id, incarnation } = member;
     let secret = key.to_text();
-    close(format!("{KEY_TITLE}\nmember {} incarnation {} private-key {}\n", id.0, incarnation.0, *secret))
+    close(format!(
+        "{KEY_TITLE}\nmember {} incarnation {:016x} private-key {}\n",
+        id.0, incarnation.0, *secret
+    ))
 }
 
 pub(super) fn parse_private_key(text: &str) -> Result<(Member, PrivateKey), String> {
     let mut lines = body(text, KEY_TITLE)?;
     // Nothing of the line may be repeated in an error: it holds the key.
-    let wrong = || String::from("not \"member NUMBER incarnation NUMBER private-key KEY\"");
+    let wrong = || String::from("not \"member NUMBER incarnation HEX private-key KEY\"");
     let words: Vec<&str> = lines.next().unwrap_or_default().split(' ').collect();
     let ["member", id, "incarnation", incarnation, "private-key", key] = words[..] else {
         return Err(wrong());
     };
     let id = NodeId(id.parse().map_err(|_| wrong())?);
-    let incarnation = Incarnation(incarnation.parse().map_err(|_| wrong())?);
+    let incarnation = Incarnation(hex(incarnation).ok_or_else(wrong)?);
     let key = key.parse().map_err(|_| wrong())?;
     Ok((Member { id, incarnation }, key))
 }

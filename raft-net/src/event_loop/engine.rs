@@ -172,6 +172,10 @@ impl<S: StateMachine> Engine<S> {
             }
             // Whoever asked for these may be gone.
             Request::QueryStale { query, reply } => drop(reply.send(Ok(self.replica.state().query(query)))),
+            Request::Publish { reply } => {
+                self.publish(now);
+                drop(reply.send(()));
+            }
             Request::Connections { reply } => drop(reply.send(self.secure.connections())),
             Request::Dropped { reply } => drop(reply.send(self.all_dropped())),
             Request::Log { from, limit, reply } => {

@@ -30,6 +30,9 @@ pub(crate) enum Request<S: StateMachine> {
         query: S::Query,
         reply: Reply<Result<S::Answer, QueryError>>,
     },
+    Publish {
+        reply: Reply<()>,
+    },
     Connections {
         reply: Reply<Vec<Connection>>,
     },
@@ -59,7 +62,8 @@ impl<S: StateMachine> Request<S> {
             Request::Query { reply, .. } | Request::QueryStale { reply, .. } => {
                 drop(reply.send(Err(QueryError::Stopped)));
             }
-            Request::Connections { .. }
+            Request::Publish { .. }
+            | Request::Connections { .. }
             | Request::Dropped { .. }
             | Request::Log { .. }
             | Request::Shutdown => {}
