@@ -325,9 +325,13 @@ impl Secure {
         }
     }
 
-    /// A session has become usable: what waited goes out.
+    /// A session has become usable: what waited goes out, or at least a sign of life.
     fn flush(&mut self, place: usize) {
-        for payload in self.peers[place].take_waiting() {
+        let waiting = self.peers[place].take_waiting();
+        if waiting.is_empty() {
+            self.send(place, &[]);
+        }
+        for payload in waiting {
             self.send(place, &payload);
         }
     }
@@ -352,13 +356,15 @@ impl Secure {
             boot: self.config.boot,
             number: self.initiations,
             to: peer.peer.member,
+            known: peer.sessions.newest().remote,
         };
         let Ok((initiating, noise)) = Initiating::begin(&own, &peer.peer.public, hello, &mut self.randomness)
         else {
             return;
         };
         let key = secret.mac_key_of(&self.config, &peer.peer.public);
-        peer.pending = Some(Pending { local, initiating, secret: secret.mark() });
+        let known = peer.sessions.newest().local;
+        peer.pending = Some(Pending { local, initiating, secret: secret.mark(), known });
         self.transmits.push_back(Transmit { address, datagram: datagram::initiation(local, &noise, &key) });
     }
 

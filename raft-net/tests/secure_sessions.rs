@@ -176,6 +176,42 @@ fn tables_that_cannot_work_are_refused_by_name() {
     assert!(matches!(Secure::new(small, Instant(0)), Err(SecureError::Setting { .. })));
 }
 
+#[test]
+fn sessions_of_which_nobody_heard_are_sought_again() {
+    let mut pair = Pair::new();
+    let [first, second] = [0, 1].map(|side| pair.poll(side).remove(0));
+    pair.deliver(1, &first).unwrap();
+    pair.deliver(0, &second).unwrap();
+    let answers = [0, 1].map(|side| pair.poll(side).remove(0));
+    pair.deliver(1, &answers[0]).unwrap();
+    pair.deliver(0, &answers[1]).unwrap();
+    // Both have a session now that the other answered; that both use theirs is lost.
+    pair.assert_connected();
+    let lost = [0, 1].map(|side| pair.poll(side).len());
+    assert_eq!(lost, [1, 1]);
+    pair.run(300);
+    pair.assert_passes(0, b"there");
+    pair.assert_passes(1, b"and back");
+}
+
+#[test]
+fn a_session_of_an_earlier_boot_that_is_confirmed_late_is_of_the_past() {
+    let mut pair = Pair::new();
+    let initiation = pair.poll(1).remove(0);
+    pair.deliver(0, &initiation).unwrap();
+    let answer = pair.poll(0).pop().unwrap();
+    pair.deliver(1, &answer).unwrap();
+    let late = pair.poll(1);
+    pair.members[1] = start(config_of_pair(2, 2, 1), pair.now);
+    pair.advance(200);
+    pair.settle();
+    for datagram in &late {
+        assert_eq!(pair.deliver(0, datagram), Err(Dropped::WrongSession));
+    }
+    pair.assert_passes(0, b"to the new boot");
+    pair.assert_passes(1, b"and back");
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Seal(usize),
@@ -203,7 +239,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_interleaving_ends_connected_and_delivers_at_most_once(
@@ -248,7 +284,8 @@ proptest! {
                 Step::Deliver(_) | Step::Double(_) | Step::Lose(_) | Step::Replay(_) => {}
             }
         }
-        pair.run(15_000);
+        // Longer than the longest wait for another initiation.
+        pair.run(5_000);
         pair.assert_connected();
         for (place, heard) in pair.heard.iter().enumerate() {
             prop_assert!(sealed.contains(heard), "altered or invented: {heard:?}");

@@ -29,7 +29,7 @@ pub(crate) enum JobDone<S: StateMachine> {
 /// What the reading thread is asked.
 enum Read {
     Restore(Box<RestoreJob>),
-    Load(LoadJob),
+    Load(Box<LoadJob>),
 }
 
 /// The event loop's end of both threads. The replica bounds how many jobs are open.
@@ -83,7 +83,7 @@ impl<S: StateMachine> Jobs<S> {
 
     /// Reads something back.
     pub(crate) fn load(&self, job: LoadJob) {
-        let _ = self.reads.send(Read::Load(job));
+        let _ = self.reads.send(Read::Load(Box::new(job)));
     }
 
     /// The next job that ended; none once both threads have died. Cancel safe.

@@ -174,7 +174,7 @@ impl<S: StateMachine> Engine<S> {
             Request::QueryStale { query, reply } => drop(reply.send(Ok(self.replica.state().query(query)))),
             Request::Publish { reply } => {
                 self.publish(now);
-                drop(reply.send(()));
+                let _ = reply.send(());
             }
             Request::Connections { reply } => drop(reply.send(self.secure.connections())),
             Request::Dropped { reply } => drop(reply.send(self.all_dropped())),

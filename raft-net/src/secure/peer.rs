@@ -27,6 +27,8 @@ pub(crate) struct Pending {
     pub(crate) initiating: Initiating,
     /// Tells the cluster secret that it was begun with.
     pub(crate) secret: u64,
+    /// The newest session that there was when it was begun, by this member's name.
+    pub(crate) known: u32,
 }
 
 /// Everything about one peer. Its size is bounded: three sessions, one handshake, [`WAITING_MAX`] payloads.
@@ -116,6 +118,8 @@ impl PeerState {
     /// Notes an authentic datagram.
     pub(crate) fn note_opened(&mut self, now: Instant, payload_bytes: usize) {
         self.unanswered = None;
+        self.attempts = 0;
+        self.retry_at = Instant(0);
         if payload_bytes > 0 {
             self.unreturned.get_or_insert(now);
         }
@@ -126,8 +130,6 @@ impl PeerState {
     /// A handshake is complete, whoever began it.
     pub(crate) fn note_handshake(&mut self) {
         self.pending = None;
-        self.attempts = 0;
-        self.retry_at = Instant(0);
         self.unanswered = None;
         self.traffic.handshakes += 1;
     }
@@ -152,11 +154,12 @@ impl PeerState {
         if self.attempts.is_multiple_of(2) { self.address } else { self.peer.address }
     }
 
-    /// When the next initiation is due: at once without a session, else when a successor is due or the peer is
-    /// silent.
+    /// When the next initiation is due: at once without a session that the peer has used, else when a successor is
+    /// due or the peer is silent.
     pub(crate) fn initiation_at(&self, now: Instant, secret: u64) -> Instant {
         let wanted = match self.sessions.current() {
             None => Instant(0),
+            Some(session) if !session.is_proven() => Instant(0),
             Some(session) => {
                 let rekey = session.rekey_at(now, secret);
                 self.unanswered.map_or(rekey, |since| rekey.min(since.plus(SILENCE)))

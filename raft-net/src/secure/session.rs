@@ -21,8 +21,6 @@ use super::window::{Stale, Window};
 const OVERLAP: Span = Span::from_millis(30_000);
 /// How long an answered initiation is kept without a first datagram.
 const UNCONFIRMED: Span = Span::from_millis(10_000);
-/// Sessions that crossed are at most this far apart: longer than any handshake takes.
-const CROSSING: Span = Span::from_millis(5_000);
 
 /// Where a session comes from.
 pub(crate) struct Origin {
@@ -36,6 +34,8 @@ pub(crate) struct Origin {
     pub(crate) initiator: bool,
     /// Tells the cluster secret that it was made with.
     pub(crate) secret: u64,
+    /// Names the newest session that there was between the two when its beginner began this one.
+    pub(crate) known: u32,
     /// Moves the search for a successor, so that a cluster's sessions don't all end at once.
     pub(crate) jitter: u64,
 }
@@ -99,6 +99,11 @@ impl Session {
         now >= self.reject_at || self.sent >= self.reject_count
     }
 
+    /// Whether the peer has used it: it may have forgotten an initiation that it answered.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.window.has_accepted()
+    }
+
     /// When a successor is due.
     pub(crate) fn rekey_at(&self, now: Instant, secret: u64) -> Instant {
         if self.sent >= self.rekey_count || self.origin.secret != secret { now } else { self.rekey_at }
@@ -146,9 +151,23 @@ pub(crate) struct Sessions {
     next: Option<Session>,
     current: Option<Session>,
     previous: Option<Session>,
+    newest: Newest,
+}
+
+/// The newest session that was sent in; it may be gone. Zero: none was.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Newest {
+    /// As this member names it.
+    pub(crate) local: u32,
+    /// As the peer names it.
+    pub(crate) remote: u32,
 }
 
 impl Sessions {
+    pub(crate) fn newest(&self) -> Newest {
+        self.newest
+    }
+
     /// The session to send in.
     pub(crate) fn current(&self) -> Option<&Session> {
         self.current.as_ref()
@@ -167,10 +186,7 @@ impl Sessions {
 
     /// A session that this member answered: it receives.
     pub(crate) fn offer(&mut self, session: Session) {
-        // A later boot of the peer has none of the sessions of an earlier one.
-        let outdated = |held: &mut Session| held.origin.boot < session.origin.boot;
-        self.current.take_if(outdated);
-        self.previous.take_if(outdated);
+        self.forget_before(session.origin.boot);
         self.next = Some(session);
     }
 
@@ -179,20 +195,20 @@ impl Sessions {
     /// Two members may begin at once, and end with two sessions. Both then send in the one that the smaller of them
     /// began.
     pub(crate) fn adopt(&mut self, session: Session, now: Instant, own_is_smaller: bool) {
-        let Some(current) = self.current.take() else {
-            self.current = Some(session);
-            return;
-        };
-        if session.origin.boot > current.origin.boot {
-            // The peer restarted: what it sealed before is of the past.
-            self.previous = None;
-            self.current = Some(session);
-        } else if prefers(&current, &session, now, own_is_smaller) {
+        self.forget_before(session.origin.boot);
+        self.newest = Newest { local: session.origin.local, remote: session.origin.remote };
+        let keeps = self.current.as_ref().is_some_and(|held| prefers(held, &session, now, own_is_smaller));
+        if keeps {
             self.previous = Some(session);
-            self.current = Some(current);
         } else {
-            self.previous = Some(current);
-            self.current = Some(session);
+            self.previous = self.current.replace(session).or(self.previous.take());
+        }
+    }
+
+    /// A boot of the peer has none of the sessions of an earlier one, and what those carried is of the past.
+    fn forget_before(&mut self, boot: Boot) {
+        for slot in [&mut self.next, &mut self.current, &mut self.previous] {
+            slot.take_if(|held| held.origin.boot < boot);
         }
     }
 
@@ -246,16 +262,13 @@ impl Sessions {
     }
 }
 
-/// Whether an older session is the one to send in although there is a newer.
+/// Whether an older session is the one to send in although there is a newer: they crossed, and the smaller member began
+/// the older one.
 fn prefers(held: &Session, newcomer: &Session, now: Instant, own_is_smaller: bool) -> bool {
-    let crossed = newcomer.established.since(held.established) <= CROSSING
-        && held.established.since(newcomer.established) <= CROSSING;
-    let worn = held.is_over(now) || now >= held.rekey_at || held.sent >= held.rekey_count;
-    held.origin.boot == newcomer.origin.boot
-        && crossed
-        && !worn
-        // The peer holds an older session for sure only once it sent in it: it may have forgotten one that it answered.
-        && held.window.has_accepted()
+    // Whoever began the newcomer did not know of the older one.
+    newcomer.origin.known != held.origin.local
+        && held.is_proven()
+        && !held.is_over(now)
         && held.origin.secret == newcomer.origin.secret
         && held.origin.initiator == own_is_smaller
         && newcomer.origin.initiator != own_is_smaller
