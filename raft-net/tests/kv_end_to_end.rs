@@ -2,7 +2,7 @@
 #![cfg(feature = "kv")]
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails there")]
 
-#[path = "kv_end_to_end/cluster.rs"]
+#[path = "kv_support/cluster.rs"]
 mod cluster;
 #[path = "kv_end_to_end/command_line.rs"]
 mod command_line;

@@ -105,6 +105,9 @@ pub(crate) struct ServeArguments {
     /// A leader is heard at least this often.
     #[arg(long, value_name = "MS")]
     pub(crate) heartbeat_ms: Option<u64>,
+    /// A snapshot is taken when the log has grown by so much.
+    #[arg(long, value_name = "KIB")]
+    pub(crate) snapshot_after_kib: Option<u64>,
     /// Don't pass commands on to the leader: tell clients where it is.
     #[arg(long)]
     pub(crate) no_forwarding: bool,

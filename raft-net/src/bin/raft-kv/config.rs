@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 /// Bytes of a configuration file at most.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+/// 16 MiB of log.
+const SNAPSHOT_AFTER_KIB: u64 = 16 << 10;
 /// Nodes of a cluster at most: as many members as a configuration is sensibly made of.
 pub(crate) const NODES_MAX: usize = 64;
 
@@ -47,6 +49,9 @@ pub(crate) struct FileConfig {
     /// A leader is heard at least this often.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) heartbeat_ms: Option<u64>,
+    /// A snapshot is taken when the log has grown by so much, and then covers that part of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) snapshot_after_kib: Option<u64>,
     /// Whether a follower passes commands on to the leader; it does unless told not to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) forwarding: Option<bool>,
@@ -122,6 +127,8 @@ pub(crate) struct Settings {
     pub(crate) election_timeout_ms: u64,
     /// Milliseconds.
     pub(crate) heartbeat_ms: u64,
+    /// KiB of log after which a snapshot is taken.
+    pub(crate) snapshot_after_kib: u64,
     /// Whether a follower passes commands on.
     pub(crate) forwarding: bool,
     /// What clients must show, if anything.
@@ -240,6 +247,11 @@ impl Source {
             None => None,
         };
         let (election_timeout_ms, heartbeat_ms) = self.times()?;
+        let snapshot_after_kib = config.snapshot_after_kib.unwrap_or(SNAPSHOT_AFTER_KIB);
+        if !(16..=1 << 30).contains(&snapshot_after_kib) {
+            let what = format!("is {snapshot_after_kib}");
+            return Err(self.fault("snapshot_after_kib", &what, "use 16 (KiB) to 1073741824 (1 TiB)"));
+        }
         let level = config.log_level.as_deref().unwrap_or("info");
         let log_level = level.parse().map_err(|_| {
             self.fault("log_level", &format!("is {level:?}"), "use error, warn, info, debug or trace")
@@ -265,6 +277,7 @@ impl Source {
             log_level,
             election_timeout_ms,
             heartbeat_ms,
+            snapshot_after_kib,
             forwarding: config.forwarding.unwrap_or(true),
             token,
             secrets,

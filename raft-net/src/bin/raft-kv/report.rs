@@ -35,6 +35,10 @@ pub(crate) struct StateReport {
     pub(crate) commit: u64,
     /// Everything through here is applied.
     pub(crate) applied: u64,
+    /// The first entry that its log still has.
+    pub(crate) log_start: u64,
+    /// The last entry that its snapshot covers; 0 without one.
+    pub(crate) snapshot: u64,
     /// Its disk was damaged and is not repaired yet, so it does not vote.
     pub(crate) abstaining: bool,
     /// When leading: how far each peer is.
@@ -86,6 +90,8 @@ pub(crate) struct DiskReport {
     pub(crate) syncs: u64,
     /// Bytes in them.
     pub(crate) bytes: u64,
+    /// Snapshots written.
+    pub(crate) snapshots: u64,
     /// The latest sync, in microseconds.
     pub(crate) sync_us_last: u64,
     /// The slowest.

@@ -124,6 +124,7 @@ fn settings(arguments: ServeArguments) -> Result<Settings, Fatal> {
     config.log_level = arguments.log_level.or(config.log_level.take());
     config.election_timeout_ms = arguments.election_timeout_ms.or(config.election_timeout_ms);
     config.heartbeat_ms = arguments.heartbeat_ms.or(config.heartbeat_ms);
+    config.snapshot_after_kib = arguments.snapshot_after_kib.or(config.snapshot_after_kib);
     config.token_file = arguments.token_file.or(config.token_file.take());
     config.secret_file = arguments.secret_file.or(config.secret_file.take());
     config.cluster = arguments.cluster.or(config.cluster.take());
@@ -167,6 +168,7 @@ async fn node_config(settings: &Settings) -> Result<NodeConfig, Fatal> {
         config.addresses.insert(member, resolve(&node.raft).await?);
     }
     config.replica.forwarding = settings.forwarding;
+    config.replica.snapshot_after_bytes = settings.snapshot_after_kib << 10;
     config.replica.raft.election_timeout = Span::from_millis(settings.election_timeout_ms);
     config.replica.raft.heartbeat_interval = Span::from_millis(settings.heartbeat_ms);
     Ok(config)

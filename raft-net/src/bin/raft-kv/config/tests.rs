@@ -53,6 +53,7 @@ fn faults_name_file_line_field_and_cure() {
         ("data = \"data\"", "data = \"data\"\nheartbeat_ms = 200"),
         ("data = \"data\"", "data = \"data\"\nelection_timeout_ms = 1"),
         ("data = \"data\"", "data = \"data\"\nlog_level = \"loud\""),
+        ("data = \"data\"", "data = \"data\"\nsnapshot_after_kib = 15"),
         ("data = \"data\"", "data = \"data\"\ntoken_file = \"/nowhere\""),
         ("secret_file = \"/SECRET\"\n", ""),
         ("/SECRET", "/nowhere"),

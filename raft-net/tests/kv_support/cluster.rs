@@ -1,4 +1,5 @@
 //! A cluster of processes in a directory that is gone at the end, and the plainest of clients.
+#![allow(dead_code, reason = "each test file uses its part of this")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
