@@ -27,17 +27,13 @@ impl StateMachine for Orders {
     type Query = ();
     type Answer = ();
     type Image = ();
-
     fn apply(&mut self, index: Index, order: Order) -> Index {
-        // Nobody listens any more: the log goes on without them.
-        let _ = self.0.send((index, order));
+        let _ = self.0.send((index, order)); // Nobody listens any more? The log goes on.
         index
     }
 
     fn query(&self, (): ()) {}
-
-    // What went through a channel is not had back, so no snapshots are taken (see the settings below), and the log
-    // grows for ever. A service keeps its state in the state machine instead, as `raft-kv` does.
+    // What went through a channel is not had back: no snapshots (see below). `raft-kv` has a state that it keeps.
     fn freeze(&self) {}
     fn write((): &(), _: &mut dyn Sink) {}
     fn restore(_: &mut dyn Source) -> Result<Orders, SourceError> {
@@ -52,7 +48,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let directories: Vec<_> = (1..=3).map(|id| (NodeId(id), root.path().join(id.to_string()))).collect();
     directory::initialise_set(&directories)?;
     let secrets = ClusterSecrets::from(ClusterSecret::generate()?);
-
     let sockets: Vec<_> = (0..3).map(|_| UdpSocket::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
     let addresses: Vec<_> = sockets.iter().map(UdpSocket::local_addr).collect::<Result<_, _>>()?;
     drop(sockets);
