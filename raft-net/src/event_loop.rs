@@ -207,6 +207,8 @@ where
                     if let Err(error) = received {
                         // A port unreachable at a peer, for one: it says nothing about this socket.
                         tracing::debug!(%error, "receiving failed");
+                        // One that lasts must not take all there is of a processor.
+                        tokio::time::sleep(PAUSE).await;
                     }
                 }
                 request = self.requests.recv(), if !shutting_down => {
