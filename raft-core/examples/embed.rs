@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use raft_core::journal::{DiskOp, Files, Journal, JournalConfig, OnDamage, Recovery, initialise};
+use raft_core::journal::{DiskOp, Files, Journal, JournalConfig, OnDamage, ReadFailed, Recovery, initialise};
 use raft_core::{
     Action, ClusterId, Config, Configuration, Envelope, Epoch, Identity, Incarnation, Instant, Member,
     NodeId, Payload, Raft,
@@ -90,6 +90,15 @@ fn drain(host: &mut Host, now: Instant, network: &mut VecDeque<Envelope>) {
                     host.raft.handle_applied(last.index);
                 }
             }
+            // Followers that are far behind are sent what memory has let go; so is a state machine after a restart.
+            Action::Load(request) => {
+                let loaded = host.journal.plan_load(&request).run(&mut |file, offset, bytes| {
+                    let file = host.files.get(file).ok_or(ReadFailed::Missing)?;
+                    Ok(file.iter().skip(offset as usize).take(bytes as usize).copied().collect())
+                });
+                host.raft.handle_loaded(now, request, loaded);
+            }
+            Action::Restore(snapshot) => unreachable!("nobody here took the snapshot of {}", snapshot.last),
             Action::RoleChanged(change) => println!("{} is {change:?}", host.raft.identity().member),
             Action::ReadReady(..) | Action::ReadFailed(..) | Action::Lost(_) | Action::Unknown(_) => {}
         }

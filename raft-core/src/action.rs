@@ -4,7 +4,9 @@ use alloc::vec::Vec;
 
 use crate::entry::Entry;
 use crate::error::Refused;
+use crate::load::LoadRequest;
 use crate::message::Envelope;
+use crate::snapshot::SnapshotMeta;
 use crate::types::{Index, LogId, Member, ReadId, Term};
 use crate::write::Persist;
 
@@ -20,13 +22,19 @@ pub enum Action {
     Persist(Persist),
     /// Committed and durable here: apply them, in order, once; confirm with `handle_applied`.
     Apply(Vec<Entry>),
+    /// A snapshot, durable here, replaces the state machine's state: one that was installed, or, first of all after a
+    /// start, the one on the disk. Confirm with `handle_applied` of its last index. Ordered among the `Apply`s: none comes before the confirmation.
+    Restore(SnapshotMeta),
+    /// Read it back from the disk; hand the result to `handle_loaded`, whatever it is.
+    Load(LoadRequest),
     /// The read may be answered from a state applied through the index.
     ReadReady(ReadId, Index),
     /// The read can't be answered; nothing happened.
     ReadFailed(ReadId, Refused),
     /// Another entry is committed at the proposal's index: it can never commit.
     Lost(LogId),
-    /// The proposal's deadline passed: it may or may not commit. No more will be said of it.
+    /// The proposal's deadline passed, or a snapshot covers it: it may or may not commit, or have committed. No more
+    /// will be said of it.
     Unknown(LogId),
     /// The node's role, term or leader changed.
     RoleChanged(RoleChange),
@@ -85,4 +93,10 @@ pub struct Status {
     pub progress: Vec<(Member, Index, Index)>,
     /// Bytes of the log's entries in memory.
     pub log_bytes: u64,
+    /// How many terms the log has.
+    pub terms: usize,
+    /// The log's first entry, which may be one after its last.
+    pub log_start: Index,
+    /// The last entry that the current snapshot covers; index 0 without one.
+    pub snapshot: LogId,
 }

@@ -15,8 +15,11 @@ pub struct Config {
     pub election_timeout: Span,
     /// A leader is heard at least this often. At most a third of the election timeout.
     pub heartbeat_interval: Span,
-    /// An append that is not acknowledged in this span is sent again.
+    /// What is not acknowledged in this span is sent again. Once round trips are known, in twice their usual time, but
+    /// never sooner than `retransmit_min` and later than this only where the round trips themselves are longer.
     pub retransmit_after: Span,
+    /// See `retransmit_after`.
+    pub retransmit_min: Span,
     /// Bytes of entries in one append. At least one entry always fits.
     pub append_bytes_max: u64,
     /// Bytes of unacknowledged entries to one follower.
@@ -33,6 +36,18 @@ pub struct Config {
     pub apply_bytes_max: u64,
     /// Bytes of appends that arrived ahead of their predecessors; 0 keeps none.
     pub shelf_bytes_max: u64,
+    /// Bytes of entries kept in memory after they are durable and applied; what is let go is read back from the disk
+    /// when a follower needs it. 0 keeps none.
+    pub cache_bytes_max: u64,
+    /// Bytes of one piece of a snapshot.
+    pub chunk_bytes_max: u64,
+    /// Pieces of a snapshot under way to one follower.
+    pub chunks_in_flight_max: usize,
+    /// Entries kept before a snapshot's last one, so that a follower that is a little behind needs no snapshot.
+    pub trailing_entries: u64,
+    /// While a follower receives a snapshot, no new one takes its place before this many bytes of entries were applied
+    /// after it.
+    pub pinned_bytes_max: u64,
     /// Reads that wait for their index; above it, reads are refused.
     pub reads_max: usize,
     /// A read without an answer after this span fails.
@@ -49,6 +64,7 @@ impl Default for Config {
             election_timeout: Span::from_millis(300),
             heartbeat_interval: Span::from_millis(50),
             retransmit_after: Span::from_millis(100),
+            retransmit_min: Span::from_millis(5),
             append_bytes_max: 64 << 10,
             window_bytes_max: 1 << 20,
             window_appends_max: 64,
@@ -57,6 +73,11 @@ impl Default for Config {
             unsynced_bytes_max: 16 << 20,
             apply_bytes_max: 4 << 20,
             shelf_bytes_max: 256 << 10,
+            cache_bytes_max: 16 << 20,
+            chunk_bytes_max: 64 << 10,
+            chunks_in_flight_max: 8,
+            trailing_entries: 1_024,
+            pinned_bytes_max: 64 << 20,
             reads_max: 16_384,
             read_timeout: Span::from_millis(3_000),
             proposal_timeout: Span::from_millis(10_000),
@@ -103,6 +124,9 @@ impl Config {
             (self.uncommitted_bytes_max > 0, "uncommitted_bytes_max", "must be above zero"),
             (self.unsynced_bytes_max > 0, "unsynced_bytes_max", "must be above zero"),
             (self.apply_bytes_max > 0, "apply_bytes_max", "must be above zero"),
+            (self.chunk_bytes_max > 0, "chunk_bytes_max", "must be above zero"),
+            (self.chunk_bytes_max <= 1 << 20, "chunk_bytes_max", "must be at most 2^20"),
+            (self.chunks_in_flight_max > 0, "chunks_in_flight_max", "must be above zero"),
             (self.reads_max > 0, "reads_max", "must be above zero"),
             (self.read_timeout.0 > 0, "read_timeout", "must be above zero"),
             (self.proposal_timeout.0 > 0, "proposal_timeout", "must be above zero"),

@@ -25,6 +25,10 @@ pub enum Refused {
     TimedOut,
     /// Leadership changed before the answer.
     LeaderChanged,
+    /// The snapshot can't be taken over, and why.
+    Snapshot(&'static str),
+    /// The command's own encoding fails, or does not read what it wrote.
+    Unencodable,
     /// The host reported a failed disk, or this node stopped itself.
     Stopped,
 }
@@ -40,6 +44,10 @@ impl fmt::Display for Refused {
             Refused::Busy(bound) => write!(f, "busy: {bound} is reached; try again later"),
             Refused::TimedOut => write!(f, "no answer in time"),
             Refused::LeaderChanged => write!(f, "the leader changed before the answer; try again"),
+            Refused::Snapshot(why) => write!(f, "the snapshot is of no use: {why}"),
+            Refused::Unencodable => {
+                write!(f, "the command can't be encoded, or not read back; mend its type")
+            }
             Refused::Stopped => write!(f, "this node has stopped; restart it"),
         }
     }
@@ -93,6 +101,11 @@ pub enum Violation {
     },
     /// An acknowledgement beyond the end of the log that it acknowledges.
     AcknowledgedBeyondLog(Member),
+    /// A piece outside its snapshot, or of a snapshot that can't be.
+    MalformedSnapshot(LogId),
+    /// A whole snapshot came, and its digest is wrong: the sender's disk, or its state machine's `write`, is not to be
+    /// trusted. It is asked for again.
+    SnapshotDigest(Member),
     /// A message kind that the core does not handle: forwards belong to the replica.
     NotForTheCore,
 }
@@ -119,6 +132,10 @@ impl fmt::Display for Violation {
             }
             Violation::AcknowledgedBeyondLog(member) => {
                 write!(f, "{member} acknowledged entries that do not exist")
+            }
+            Violation::MalformedSnapshot(at) => write!(f, "a piece of an impossible snapshot of {at}"),
+            Violation::SnapshotDigest(member) => {
+                write!(f, "a snapshot from {member} is not what its digest says; it is asked for again")
             }
             Violation::NotForTheCore => write!(f, "a message kind that the replica handles"),
         }
@@ -163,6 +180,13 @@ pub enum RestoreError {
         /// The byte at which the damage starts.
         offset: u64,
     },
+    /// The disk refuses to give a file's bytes.
+    Unreadable {
+        /// The file.
+        file: String,
+        /// What the disk said.
+        what: String,
+    },
     /// A file of a format version that this version does not know, or that contradicts itself.
     Unsupported {
         /// The file.
@@ -197,6 +221,9 @@ impl fmt::Display for RestoreError {
                 "{file}: damaged at byte {offset}, and this is the only voter, so no peer can repair it; \
                  restore a backup or use quorum-loss recovery"
             ),
+            RestoreError::Unreadable { file, what } => {
+                write!(f, "{file} can't be read: {what}; check the disk, then start again")
+            }
             RestoreError::Unsupported { file, what } => write!(f, "{file}: {what}"),
         }
     }

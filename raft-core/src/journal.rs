@@ -7,6 +7,7 @@
 //! identity, founding           whose directory it is; written once
 //! hard-state-a, hard-state-b   term and vote: a ring of one-sector records, twice
 //! segment-<20 digits>          the log: batches of records
+//! snapshot-<20 digits>         a snapshot: blocks; it counts once a record or a segment's header names it
 //! ```
 //!
 //! Every byte is drawn in the architecture document. The rules that recovery stands on:
@@ -17,8 +18,11 @@
 //! - Nothing that counts is ever overwritten in place, and no segment is used twice.
 //! - What tells of a loss is kept apart from what may be lost: a hard-state record names the segment in use.
 
+mod directory;
 mod hard_state;
 mod identity;
+mod index;
+mod log_builder;
 mod queue;
 pub mod read;
 mod record;
@@ -26,6 +30,7 @@ mod recovery;
 mod replay;
 mod sector;
 mod segment;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -35,9 +40,12 @@ use alloc::vec::Vec;
 
 use crate::config::ConfigError;
 
+pub use directory::{Directory, ReadBytes, ReadFailed};
 pub use identity::initialise;
+pub use index::LoadPlan;
 pub use queue::Journal;
 pub use recovery::Recovery;
+pub use snapshot::{RestorePlan, SnapshotPlan, SnapshotSource, SnapshotWriteError, WrittenSnapshot};
 
 /// The unit that a disk writes whole or not at all.
 pub const SECTOR_BYTES: u64 = 512;
@@ -82,11 +90,14 @@ pub struct JournalConfig {
     pub segment_bytes: u64,
     /// Bytes of entries in one batch (one sync); a single larger write still goes.
     pub batch_bytes_max: u64,
+    /// Bytes of the newest entries ([`Entry::size`](crate::Entry::size)) that recovery hands back; older ones are read
+    /// when they are needed.
+    pub recovered_bytes_max: u64,
 }
 
 impl Default for JournalConfig {
     fn default() -> JournalConfig {
-        JournalConfig { segment_bytes: 64 << 20, batch_bytes_max: 1 << 20 }
+        JournalConfig { segment_bytes: 16 << 20, batch_bytes_max: 1 << 20, recovered_bytes_max: 16 << 20 }
     }
 }
 
@@ -136,6 +147,8 @@ pub struct RecoveryReport {
     pub copies_repaired: u64,
     /// Where the log was cut because of damage: (file, offset). Only with [`OnDamage::Abstain`].
     pub damaged_at: Option<(String, u64)>,
+    /// Files of snapshots that nothing names: of transfers and of writing that a crash ended.
+    pub orphans: u64,
 }
 
 /// A batch of operations that ends in a sync. One is under way at a time; what is submitted meanwhile shares the next.

@@ -12,10 +12,12 @@ pub mod config;
 pub mod entry;
 pub mod error;
 pub mod journal;
+pub mod load;
 pub mod membership;
 pub mod message;
 pub mod raft;
 pub mod replica;
+pub mod snapshot;
 pub mod types;
 pub mod wire;
 pub mod write;
@@ -24,9 +26,11 @@ pub use action::{Action, RoleChange, RoleName, Status};
 pub use config::{Config, ConfigError};
 pub use entry::{Entry, Payload};
 pub use error::{Refused, RestoreError, Violation};
+pub use load::{LoadRequest, Loaded, Wanted};
 pub use membership::Configuration;
 pub use message::{Envelope, Message};
 pub use raft::Raft;
+pub use snapshot::{Chunk, Discard, SnapshotMeta};
 pub use types::{
     Boot, ClusterId, Epoch, Incarnation, Index, Instant, LogId, Member, NodeId, ReadId, Round, Span, Term,
 };

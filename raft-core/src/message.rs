@@ -1,5 +1,6 @@
 //! What members say to each other. One variant is one sentence of the paper.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -7,6 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::entry::Entry;
+use crate::snapshot::SnapshotMeta;
 use crate::types::{Boot, ClusterId, Epoch, Index, LogId, Member, Round, Term};
 use crate::wire::canonical;
 
@@ -64,6 +66,10 @@ pub enum Message {
     Forward(Forward),
     /// The leader's answer to it. Handled by the replica.
     ForwardAnswer(ForwardAnswer),
+    /// A piece of the leader's snapshot (Raft §7, InstallSnapshot).
+    SnapshotChunk(SnapshotChunk),
+    /// "I have this much of it." That it is installed is said by an acknowledgement.
+    SnapshotChunkAnswer(SnapshotChunkAnswer),
 }
 
 /// See [`Message::PreVote`].
@@ -251,6 +257,36 @@ pub enum ForwardOutcome {
     Refused(String),
 }
 
+/// See [`Message::SnapshotChunk`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotChunk {
+    /// The leader's term.
+    pub term: Term,
+    /// The leader's round.
+    pub round: Round,
+    /// Which snapshot.
+    pub snapshot: Box<SnapshotMeta>,
+    /// Where the piece starts, in bytes of content.
+    pub offset: u64,
+    /// The piece; empty for an empty snapshot, and as a question whether all of it is installed.
+    pub bytes: Bytes,
+}
+
+/// See [`Message::SnapshotChunkAnswer`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotChunkAnswer {
+    /// The leader's term.
+    pub term: Term,
+    /// The last entry of the snapshot.
+    pub snapshot: LogId,
+    /// Its digest.
+    pub digest: u64,
+    /// Everything before this has come.
+    pub received: u64,
+    /// What came before is lost, or was damaged: the beginning is needed again.
+    pub restart: bool,
+}
+
 impl Message {
     /// The term that the message carries.
     #[must_use]
@@ -272,6 +308,8 @@ impl Message {
             Message::AbstentionAnswer(m) => m.term,
             Message::Forward(m) => m.term,
             Message::ForwardAnswer(m) => m.term,
+            Message::SnapshotChunk(m) => m.term,
+            Message::SnapshotChunkAnswer(m) => m.term,
         }
     }
 
@@ -295,6 +333,8 @@ impl Message {
             Message::AbstentionAnswer(_) => "AbstentionAnswer",
             Message::Forward(_) => "Forward",
             Message::ForwardAnswer(_) => "ForwardAnswer",
+            Message::SnapshotChunk(_) => "SnapshotChunk",
+            Message::SnapshotChunkAnswer(_) => "SnapshotChunkAnswer",
         }
     }
 
@@ -310,14 +350,16 @@ impl Message {
             | Message::StaleTerm(_)
             | Message::ReadIndexAnswer(_)
             | Message::AbstentionAnswer(_)
-            | Message::ForwardAnswer(_) => true,
+            | Message::ForwardAnswer(_)
+            | Message::SnapshotChunkAnswer(_) => true,
             Message::PreVote(_)
             | Message::RequestVote(_)
             | Message::Append(_)
             | Message::Heartbeat(_)
             | Message::ReadIndex(_)
             | Message::Abstention(_)
-            | Message::Forward(_) => false,
+            | Message::Forward(_)
+            | Message::SnapshotChunk(_) => false,
         }
     }
 }

@@ -6,14 +6,20 @@ mod follower;
 mod gate;
 mod invariants;
 mod leader;
+mod load;
 mod log;
 mod output;
 mod progress;
 mod proposals;
 mod read;
+mod receive;
 mod role;
+mod rtt;
 mod shelf;
+mod snapshot;
+mod transfer;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
@@ -27,14 +33,17 @@ use crate::entry::{Entry, Payload};
 use crate::error::{Refused, RestoreError, Violation};
 use crate::membership::Configuration;
 use crate::message::{Envelope, Message, StaleTerm};
+use crate::snapshot::SnapshotMeta;
 use crate::types::{Boot, Index, Instant, LogId, Member, ReadId, Round, Span, Term};
 use crate::write::{Durable, HardState, Identity, Restored};
 
 use abstention::Abstaining;
 use gate::Gate;
+use load::Loads;
 use log::Log;
 use proposals::Proposals;
 use read::LocalReads;
+use receive::Receiving;
 use role::{Follower, Role};
 
 /// The state machine of one member.
@@ -68,6 +77,18 @@ pub struct Raft {
     applied: Index,
     /// Batches handed out to apply and not confirmed: (last index, bytes).
     unapplied: VecDeque<(Index, u64)>,
+    /// Entries read back from the disk, to be applied next.
+    loaded_to_apply: Vec<Entry>,
+    loads: Loads,
+    /// The current snapshot: a durable one of this node's, or an installed one.
+    snapshot: Option<Box<SnapshotMeta>>,
+    /// A snapshot, installed or found on the disk, that the state machine has not been given yet.
+    restoring: Option<Box<SnapshotMeta>>,
+    /// A snapshot that is coming in.
+    receiving: Option<Receiving>,
+    /// Bytes of entries applied since the current snapshot.
+    applied_since_snapshot: u64,
+    transfers_restarted: u64,
     /// The latest time seen.
     now: Instant,
     /// When a leader was last heard, in whatever term.
@@ -95,18 +116,16 @@ impl Raft {
     /// [`RestoreError::Config`] if the settings can't work.
     pub fn new(config: Config, disk: Restored, now: Instant, seed: u64) -> Result<Raft, RestoreError> {
         config.validate().map_err(RestoreError::Config)?;
-        let base = disk.snapshot.as_ref().map_or(LogId::default(), |snapshot| snapshot.last);
-        let founding = match disk.snapshot {
-            Some(snapshot) => (snapshot.last.index, snapshot.configuration),
-            None => (Index(0), disk.founding),
-        };
-        let mut configurations = alloc::vec![founding];
-        for entry in &disk.entries {
-            if let Payload::Configuration(configuration) = &entry.payload {
-                configurations.push((entry.index, configuration.clone()));
-            }
+        let snapshot_last = disk.snapshot.as_ref().map_or(Index(0), |snapshot| snapshot.last.index);
+        let mut configurations = alloc::vec![(Index(0), disk.founding)];
+        if let Some(snapshot) = &disk.snapshot {
+            configurations.push((snapshot.last.index, snapshot.configuration.clone()));
         }
-        let log = Log::new(base, disk.entries);
+        configurations.extend(disk.configurations);
+        // In order, and the log's own entry rather than the snapshot's copy of the same.
+        configurations.sort_by_key(|(index, _)| *index);
+        configurations.dedup_by(|later, earlier| later.1 == earlier.1);
+        let log = Log::new(disk.base, disk.last, disk.runs, disk.entries);
         let mut hard_state = disk.hard_state;
         if log.last().term > hard_state.term {
             hard_state.term = log.last().term;
@@ -126,10 +145,17 @@ impl Raft {
             hard_state,
             log,
             configurations,
-            commit: base.index,
-            applying: base.index,
-            applied: base.index,
+            commit: snapshot_last,
+            applying: Index(0),
+            applied: Index(0),
             unapplied: VecDeque::new(),
+            loaded_to_apply: Vec::new(),
+            loads: Loads::default(),
+            restoring: disk.snapshot.clone().map(Box::new),
+            snapshot: disk.snapshot.map(Box::new),
+            receiving: None,
+            applied_since_snapshot: 0,
+            transfers_restarted: 0,
             now,
             leader_heard: now,
             questions: Round(0),
@@ -163,6 +189,8 @@ impl Raft {
             Message::RequestVote(m) => self.handle_request_vote(from, &m),
             Message::VoteAnswer(m) => self.handle_vote_answer(from, &m),
             Message::Append(m) => return self.handle_append(from, m),
+            Message::SnapshotChunk(m) => return self.handle_snapshot_chunk(from, m),
+            Message::SnapshotChunkAnswer(m) => self.handle_chunk_answer(from, &m),
             Message::AppendAcknowledgement(m) => return self.handle_acknowledgement(from, &m),
             Message::AppendRejection(m) => self.handle_rejection(from, &m),
             Message::Heartbeat(m) => return self.handle_heartbeat(from, &m),
@@ -194,14 +222,14 @@ impl Raft {
         }
         // A receiver never refuses a vote because it does not know the candidate: its configuration may be old.
         let is_vote = matches!(envelope.message, Message::PreVote(_) | Message::RequestVote(_));
-        let known = self.configuration().member(envelope.from.id);
-        if !is_vote && known.is_some_and(|known| known != envelope.from) {
+        let is_named = self.configuration().names(envelope.from);
+        if !is_vote && !is_named && self.configuration().member(envelope.from.id).is_some() {
             return Err(Violation::Stranger(envelope.from));
         }
         if envelope.message.is_answer() && envelope.to_boot != self.boot {
             return Ok(false);
         }
-        if known == Some(envelope.from) {
+        if is_named {
             self.note_boot(envelope.from, envelope.from_boot)?;
         }
         Ok(true)
@@ -219,57 +247,31 @@ impl Raft {
     /// Settles what the message's term means (Raft §5.1). True: the message is dealt with.
     fn is_overruled(&mut self, from: &Sender, message: &Message) -> bool {
         let term = message.term();
-        match message {
-            // A pre-vote changes nothing here; its handler compares the terms.
-            Message::PreVote(_) => return false,
-            Message::RequestVote(m) if term >= self.hard_state.term && !m.transfer && self.is_sticky() => {
-                return true;
-            }
-            Message::RequestVote(_)
-            | Message::PreVoteAnswer(_)
-            | Message::VoteAnswer(_)
-            | Message::Append(_)
-            | Message::AppendAcknowledgement(_)
-            | Message::AppendRejection(_)
-            | Message::Heartbeat(_)
-            | Message::HeartbeatAnswer(_)
-            | Message::StaleTerm(_)
-            | Message::ReadIndex(_)
-            | Message::ReadIndexAnswer(_)
-            | Message::Abstention(_)
-            | Message::AbstentionAnswer(_)
-            | Message::Forward(_)
-            | Message::ForwardAnswer(_) => {}
+        if let Message::PreVote(_) = message {
+            return false; // It changes nothing here; its handler compares the terms.
+        }
+        if let Message::RequestVote(m) = message
+            && term >= self.hard_state.term
+            && !m.transfer
+            && self.is_sticky()
+        {
+            return true;
         }
         if term > self.hard_state.term {
             self.adopt_term(term);
-            return false;
         }
         if term == self.hard_state.term {
             return false;
         }
-        let round = match message {
-            Message::Append(m) => m.round,
-            Message::Heartbeat(m) => m.round,
-            Message::RequestVote(_) => Round(0),
-            // A pre-vote is granted by nodes of lower terms too.
-            Message::PreVoteAnswer(_) => return false,
-            Message::PreVote(_)
-            | Message::VoteAnswer(_)
-            | Message::AppendAcknowledgement(_)
-            | Message::AppendRejection(_)
-            | Message::HeartbeatAnswer(_)
-            | Message::StaleTerm(_)
-            | Message::ReadIndex(_)
-            | Message::ReadIndexAnswer(_)
-            | Message::Abstention(_)
-            | Message::AbstentionAnswer(_)
-            | Message::Forward(_)
-            | Message::ForwardAnswer(_) => return true,
-        };
-        // A deposed leader or an old candidate must learn of it, or it would go on for ever.
-        let answer = Message::StaleTerm(StaleTerm { term: self.hard_state.term, round });
-        self.hold(self.gate.term_write(), from, answer);
+        match outdated(message) {
+            Outdated::Counts => return false,
+            Outdated::Void => {}
+            // A deposed leader or an old candidate must learn of it, or it would go on for ever.
+            Outdated::Told(round) => {
+                let answer = Message::StaleTerm(StaleTerm { term: self.hard_state.term, round });
+                self.hold(self.gate.term_write(), from, answer);
+            }
+        }
         true
     }
 
@@ -293,6 +295,7 @@ impl Raft {
         self.count_own_vote();
         self.advance_commit();
         self.settle_abstention();
+        self.evict();
         self.tick_role();
     }
 
@@ -302,6 +305,12 @@ impl Raft {
         while self.unapplied.front().is_some_and(|(last, _)| *last <= self.applied) {
             self.unapplied.pop_front();
         }
+        self.evict();
+    }
+
+    /// Entries that are durable and applied are let go from memory, the oldest first; the disk has them.
+    fn evict(&mut self) {
+        self.log.evict(self.applied.min(self.gate.log_durable()), self.config.cache_bytes_max);
     }
 
     /// The disk failed: from now on nothing leaves this node, and every request is refused.
@@ -359,7 +368,9 @@ impl Raft {
             .or_else(|| self.notices.pop_front())
             .or_else(|| self.poll_message().map(Action::Send))
             .or_else(|| self.poll_persist())
+            .or_else(|| self.poll_restore())
             .or_else(|| self.poll_apply())
+            .or_else(|| self.poll_load())
             .or_else(|| self.notices.pop_front())
     }
 
@@ -390,7 +401,16 @@ impl Raft {
             applied: self.applied,
             progress: self.progress(),
             log_bytes: self.log.bytes(),
+            terms: self.log.run_count(),
+            log_start: self.log.base().index.next(),
+            snapshot: self.snapshot_last(),
         }
+    }
+
+    /// Whether the node stopped: its disk failed, or what it read back was damaged. Nothing leaves it any more.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
     }
 
     /// The current term.
@@ -433,7 +453,7 @@ impl Raft {
         &self.configurations.last().expect("the founding configuration is never removed").1
     }
 
-    /// Entries of the log from an index on, for people and tools.
+    /// Entries of the log from an index on, as far as they are in memory, for people and tools.
     pub fn entries(&self, from: Index) -> impl Iterator<Item = &Entry> {
         self.log.iter().skip_while(move |entry| entry.index < from)
     }
@@ -469,6 +489,39 @@ impl Raft {
         self.log.truncate_from(from);
         self.gate.truncated(from);
         self.configurations.retain(|(index, _)| *index < from);
+    }
+}
+
+/// What a message of an earlier term is worth.
+enum Outdated {
+    /// As much as any other.
+    Counts,
+    /// Nothing.
+    Void,
+    /// Nothing, and its sender is told, in answer to this round.
+    Told(Round),
+}
+
+fn outdated(message: &Message) -> Outdated {
+    match message {
+        Message::Append(m) => Outdated::Told(m.round),
+        Message::SnapshotChunk(m) => Outdated::Told(m.round),
+        Message::Heartbeat(m) => Outdated::Told(m.round),
+        Message::RequestVote(_) => Outdated::Told(Round(0)),
+        // A pre-vote is granted by nodes of lower terms too.
+        Message::PreVote(_) | Message::PreVoteAnswer(_) => Outdated::Counts,
+        Message::VoteAnswer(_)
+        | Message::AppendAcknowledgement(_)
+        | Message::AppendRejection(_)
+        | Message::HeartbeatAnswer(_)
+        | Message::StaleTerm(_)
+        | Message::ReadIndex(_)
+        | Message::ReadIndexAnswer(_)
+        | Message::Abstention(_)
+        | Message::AbstentionAnswer(_)
+        | Message::Forward(_)
+        | Message::ForwardAnswer(_)
+        | Message::SnapshotChunkAnswer(_) => Outdated::Void,
     }
 }
 

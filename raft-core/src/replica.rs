@@ -6,12 +6,11 @@ mod config;
 mod forward;
 mod relay;
 pub mod sessions;
+pub mod snapshots;
 mod stop;
 mod tickets;
 
 use alloc::collections::VecDeque;
-use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -19,6 +18,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use self::config::ReplicaConfig;
+pub use self::snapshots::{LoadJob, LoadOutcome, RestoreJob, RestoredState, SnapshotJob};
 pub use self::stop::StopReason;
 
 use self::command::{ReplicaCommand, decode_all};
@@ -30,7 +30,8 @@ use crate::error::{Refused, RestoreError, Violation};
 use crate::journal::{Batch, Journal};
 use crate::message::{Envelope, Message};
 use crate::raft::Raft;
-use crate::types::{Index, Instant, Term};
+use crate::snapshot::{Sink, Source, SourceError};
+use crate::types::{Index, Instant, LogId, Term};
 use crate::write::Restored;
 
 /// What the user replicates: deterministic, without I/O.
@@ -43,10 +44,25 @@ pub trait StateMachine {
     type Query: Clone;
     /// What a query answers.
     type Answer;
+    /// A frozen view of the state, cheap to make: what it shows never changes.
+    type Image: Clone + Send;
     /// Applies a committed command. `index` grows from call to call.
     fn apply(&mut self, index: Index, command: Self::Command) -> Self::Response;
     /// Answers a query.
     fn query(&self, query: Self::Query) -> Self::Answer;
+    /// Freezes the state as it is now, for a snapshot.
+    fn freeze(&self) -> Self::Image;
+    /// Writes an image: the same bytes each time that it is asked. It may run on another thread, beside `apply`.
+    /// [`snapshot::write_value`](crate::snapshot::write_value) does it for any serde type.
+    fn write(image: &Self::Image, out: &mut dyn Sink);
+    /// Reads back what [`write`](StateMachine::write) wrote, to its end.
+    /// [`snapshot::read_value`](crate::snapshot::read_value) does it for any serde type.
+    ///
+    /// # Errors
+    /// Those of the source; or the bytes are not such a state.
+    fn restore(input: &mut dyn Source) -> Result<Self, SourceError>
+    where
+        Self: Sized;
     /// A digest of the state, equal on equal states, if there is one: the simulator compares replicas by it.
     fn digest(&self) -> Option<u64> {
         None
@@ -94,13 +110,22 @@ pub enum Outcome<R, A> {
 }
 
 /// What the host must do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// Exhaustive on purpose: a new kind of work breaks the build of every host, so that none forgets it.
+#[derive(Clone, Debug)]
 #[must_use]
-pub enum ReplicaAction<R, A> {
+pub enum ReplicaAction<R, A, I> {
     /// Send it.
     Send(Envelope),
     /// Perform the batch; then `handle_batch_done` or `handle_disk_failed`.
     Disk(Batch),
+    /// Write a snapshot, beside everything else; then `handle_snapshot_written`, or `handle_disk_failed`, or
+    /// `handle_snapshot_failed`.
+    TakeSnapshot(SnapshotJob<I>),
+    /// Read a snapshot into a new state; then `handle_restored`.
+    RestoreSnapshot(RestoreJob),
+    /// Read something back; then `handle_loaded`.
+    Load(LoadJob),
     /// A request ended.
     Reply(Ticket, Outcome<R, A>),
     /// The node's role, term or leader changed.
@@ -111,7 +136,8 @@ pub enum ReplicaAction<R, A> {
 pub type OutcomeOf<S> = Outcome<<S as StateMachine>::Response, <S as StateMachine>::Answer>;
 
 /// An action of a replica of a state machine.
-pub type ActionOf<S> = ReplicaAction<<S as StateMachine>::Response, <S as StateMachine>::Answer>;
+pub type ActionOf<S> =
+    ReplicaAction<<S as StateMachine>::Response, <S as StateMachine>::Answer, <S as StateMachine>::Image>;
 
 /// One member, whole: core, journal, sessions and the user's state machine.
 ///
@@ -137,7 +163,7 @@ pub struct Replica<S: StateMachine> {
     tickets: Tickets<S::Query>,
     intake: Intake,
     /// Actions that are ready. Bounded by what one event can cause; a host that polls keeps it empty.
-    out: VecDeque<ReplicaAction<S::Response, S::Answer>>,
+    out: VecDeque<ReplicaAction<S::Response, S::Answer, S::Image>>,
     /// The state and the session table contain everything through here.
     applied: Index,
     /// The latest time heard of; never goes back.
@@ -146,12 +172,20 @@ pub struct Replica<S: StateMachine> {
     boot_term: Term,
     /// The term that the open forwards were made in.
     term: Term,
+    /// Entries through here came in a snapshot: who proposed them was not seen here.
+    unseen_through: Index,
+    /// The snapshot that is on its way into the state; nothing is applied meanwhile.
+    restoring: Option<LogId>,
+    /// A snapshot is being written.
+    snapshotting: bool,
+    /// The host asked for a snapshot.
+    snapshot_wanted: bool,
     stopped: Option<StopReason>,
 }
 
 impl<S: StateMachine> Replica<S> {
-    /// A member that starts from what its disk holds. `state` is the empty state: the log is applied to it from its
-    /// first entry, as far as it turns out to be committed.
+    /// A member that starts from what its disk holds. `state` is the empty state: a snapshot on the disk replaces it, and
+    /// the log is applied to it as far as it turns out to be committed.
     ///
     /// # Errors
     /// Settings that can't work, or a disk that this version can't start from.
@@ -164,10 +198,6 @@ impl<S: StateMachine> Replica<S> {
         seed: u64,
     ) -> Result<Replica<S>, RestoreError> {
         config.validate().map_err(RestoreError::Config)?;
-        if let Some(snapshot) = &disk.snapshot {
-            let what = format!("the snapshot through {} can't be loaded by this version", snapshot.last);
-            return Err(RestoreError::Unsupported { file: String::from("snapshot"), what });
-        }
         let raft = Raft::new(config.raft.clone(), disk, now, seed)?;
         let (term, sessions) = (raft.term(), Sessions::new(config.sessions_max, config.session_bytes_max));
         Ok(Replica {
@@ -182,6 +212,10 @@ impl<S: StateMachine> Replica<S> {
             now,
             boot_term: term,
             term,
+            unseen_through: Index(0),
+            restoring: None,
+            snapshotting: false,
+            snapshot_wanted: false,
             stopped: None,
             config,
         })
@@ -285,7 +319,7 @@ impl<S: StateMachine> Replica<S> {
 
     /// The next thing to do. Each may be performed the moment it is seen.
     #[must_use]
-    pub fn poll_action(&mut self) -> Option<ReplicaAction<S::Response, S::Answer>> {
+    pub fn poll_action(&mut self) -> Option<ActionOf<S>> {
         loop {
             if let Some(action) = self.out.pop_front() {
                 return Some(action);
@@ -296,11 +330,15 @@ impl<S: StateMachine> Replica<S> {
             if let Some(envelope) = self.poll_forward() {
                 return Some(ReplicaAction::Send(envelope));
             }
-            match self.raft.poll_action() {
-                Some(action) => self.perform(action),
-                // All writes that are there share the next batch, so the core is emptied first.
-                None => return self.journal.poll_batch().map(ReplicaAction::Disk),
+            if let Some(action) = self.raft.poll_action() {
+                self.perform(action);
+                continue;
             }
+            // All writes that are there share the next batch, so the core is emptied first.
+            if let Some(batch) = self.journal.poll_batch() {
+                return Some(ReplicaAction::Disk(batch));
+            }
+            return self.poll_snapshot();
         }
     }
 
@@ -363,6 +401,11 @@ impl<S: StateMachine> Replica<S> {
             Action::Send(envelope) => self.out.push_back(ReplicaAction::Send(envelope)),
             Action::Persist(persist) => self.journal.submit(persist),
             Action::Apply(entries) => self.apply(&entries),
+            Action::Restore(snapshot) => self.start_restoring(snapshot.last),
+            Action::Load(request) => {
+                let plan = self.journal.plan_load(&request);
+                self.out.push_back(ReplicaAction::Load(LoadJob { request, plan }));
+            }
             Action::ReadReady(read, index) => {
                 self.tickets.make_ready(read, index);
                 self.answer_queries();
@@ -424,7 +467,7 @@ impl<S: StateMachine> Replica<S> {
     }
 
     fn encode(&self, command: &ReplicaCommand<'_>) -> Result<Bytes, Refused> {
-        let bytes = Bytes::from(command.encode().map_err(|_| UNENCODABLE)?);
+        let bytes = Bytes::from(command.encode().map_err(|_| Refused::Unencodable)?);
         let (length, bytes_max) = (bytes.len() as u64, self.config.raft.command_bytes_max);
         if length > bytes_max {
             return Err(Refused::TooLarge { bytes: length, bytes_max });
@@ -459,7 +502,11 @@ impl<S: StateMachine> Replica<S> {
         self.raft.handle_disk_failed();
         self.journal.handle_failure();
         self.out.retain(|action| match action {
-            ReplicaAction::Send(_) | ReplicaAction::Disk(_) => false,
+            ReplicaAction::Send(_)
+            | ReplicaAction::Disk(_)
+            | ReplicaAction::TakeSnapshot(_)
+            | ReplicaAction::RestoreSnapshot(_)
+            | ReplicaAction::Load(_) => false,
             ReplicaAction::Reply(..) | ReplicaAction::RoleChanged(_) => true,
         });
         for ticket in self.tickets.open() {
@@ -468,12 +515,9 @@ impl<S: StateMachine> Replica<S> {
     }
 }
 
-/// A state machine's command whose own `Serialize` fails, or whose bytes its own `Deserialize` does not read.
-const UNENCODABLE: Refused = Refused::Busy("the state machine's encoding of the command");
-
 /// Bytes that every member can read: a command that can't be read must never enter a log, where it would stop all.
 fn encode_command<C: Serialize + DeserializeOwned>(command: &C) -> Result<Vec<u8>, Refused> {
-    let bytes = postcard::to_allocvec(command).map_err(|_| UNENCODABLE)?;
-    decode_all::<C>(&bytes).map_err(|_| UNENCODABLE)?;
+    let bytes = postcard::to_allocvec(command).map_err(|_| Refused::Unencodable)?;
+    decode_all::<C>(&bytes).map_err(|_| Refused::Unencodable)?;
     Ok(bytes)
 }

@@ -3,11 +3,11 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::entry::Entry;
 use crate::membership::Configuration;
+use crate::snapshot::{Chunk, Discard, SnapshotMeta};
 use crate::types::{Boot, ClusterId, Epoch, Index, LogId, Member, Term};
 
 /// A node's promises (Raft figure 2, "persistent state"), kept apart from the log.
@@ -30,12 +30,13 @@ pub struct Write {
     pub truncate_from: Option<Index>,
     /// Adds these, consecutive, right after the last one left.
     pub append: Vec<Entry>,
-    /// Reserved for snapshots: pieces of an incoming one.
+    /// Pieces of an incoming snapshot.
     pub chunks: Vec<Chunk>,
-    /// Reserved for snapshots: makes the received snapshot current and discards the log through it.
+    /// One record that makes the snapshot, whose last piece has come, current, and discards the whole log: what
+    /// follows starts after it. It closes its write: no truncation and no append beside it.
     pub install: Option<Box<SnapshotMeta>>,
-    /// Reserved for snapshots: discards the prefix that this durable snapshot covers.
-    pub discard_through: Option<Box<SnapshotMeta>>,
+    /// Lets go of the beginning of the log, which a durable snapshot covers.
+    pub discard_through: Option<Box<Discard>>,
 }
 
 impl Write {
@@ -49,30 +50,6 @@ impl Write {
             && self.install.is_none()
             && self.discard_through.is_none()
     }
-}
-
-/// Which snapshot: the last entry that it covers, its length in bytes and its digest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SnapshotMeta {
-    /// The last entry covered.
-    pub last: LogId,
-    /// The configuration as of `last`.
-    pub configuration: Configuration,
-    /// Bytes.
-    pub length: u64,
-    /// XXH3-64 of the bytes.
-    pub digest: u64,
-}
-
-/// A piece of a snapshot.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Chunk {
-    /// Which snapshot, by its last entry.
-    pub snapshot: LogId,
-    /// Where the piece starts, in bytes.
-    pub offset: u64,
-    /// The piece.
-    pub bytes: Bytes,
 }
 
 /// A write to perform. Write it, sync it, then hand back [`durable`](Persist::durable); several may share one sync.
@@ -122,9 +99,17 @@ pub struct Restored {
     pub(crate) hard_state: HardState,
     /// The founding configuration, in force until the log holds another.
     pub(crate) founding: Configuration,
-    /// The snapshot that the log starts after; none means that it starts at 1.
+    /// The current snapshot, complete and checked.
     pub(crate) snapshot: Option<SnapshotMeta>,
-    /// The log after it, consecutive.
+    /// The log starts after this entry; at most the snapshot's last.
+    pub(crate) base: LogId,
+    /// Where each term after `base` starts.
+    pub(crate) runs: Vec<LogId>,
+    /// The log's last entry, or `base`. At least the snapshot's last.
+    pub(crate) last: LogId,
+    /// The configurations in the log after `base`, with the index of their entry.
+    pub(crate) configurations: Vec<(Index, Configuration)>,
+    /// The newest entries, consecutive through `last`; those before them are read back when they are needed.
     pub(crate) entries: Vec<Entry>,
 }
 
@@ -147,9 +132,71 @@ impl Restored {
         self.hard_state
     }
 
-    /// The log, consecutive.
+    /// The current snapshot.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<&SnapshotMeta> {
+        self.snapshot.as_ref()
+    }
+
+    /// The log starts after this entry.
+    #[must_use]
+    pub fn base(&self) -> LogId {
+        self.base
+    }
+
+    /// Where each term of the log after the base starts.
+    #[must_use]
+    pub fn runs(&self) -> &[LogId] {
+        &self.runs
+    }
+
+    /// The log's last entry.
+    #[must_use]
+    pub fn last(&self) -> LogId {
+        self.last
+    }
+
+    /// The newest entries of the log, consecutive: all of them, or as many as
+    /// [`JournalConfig::recovered_bytes_max`](crate::journal::JournalConfig::recovered_bytes_max) allows.
     #[must_use]
     pub fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+}
+
+#[cfg(test)]
+impl Restored {
+    /// A disk without a snapshot, whose whole log is in memory.
+    pub(crate) fn of_log(
+        identity: Identity,
+        boot: Boot,
+        hard_state: HardState,
+        founding: Configuration,
+        entries: Vec<Entry>,
+    ) -> Restored {
+        let mut runs: Vec<LogId> = Vec::new();
+        let mut configurations = Vec::new();
+        for entry in &entries {
+            if runs.last().is_none_or(|run| run.term < entry.term) {
+                runs.push(entry.id());
+            }
+            if let crate::entry::Payload::Configuration(configuration) = &entry.payload {
+                configurations.push((entry.index, configuration.clone()));
+            }
+        }
+        let base = LogId::default();
+        let last = crate::entry::last_id(base, &entries);
+        Restored {
+            identity,
+            boot,
+            hard_state,
+            founding,
+            snapshot: None,
+            base,
+            runs,
+            last,
+            configurations,
+            entries,
+        }
     }
 }

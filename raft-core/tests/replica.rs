@@ -7,5 +7,7 @@
 mod cluster;
 #[path = "replica/single.rs"]
 mod single;
+#[path = "replica/snapshots.rs"]
+mod snapshots;
 #[path = "replica/world.rs"]
 mod world;

@@ -21,7 +21,7 @@ pub type Place = (u64, u64);
 
 /// The source of all decisions.
 ///
-/// In every kind 0 is the dull answer: no fault, the shortest delay, the first candidate. What a recording does not
+/// In every kind 0 is the dull answer: no fault, a short delay, the first candidate. What a recording does not
 /// name, and what lies past the end of a fuzzer's bytes, is dull, so a shrinker may delete at will.
 #[derive(Clone, Debug)]
 pub struct Choices {
@@ -58,7 +58,10 @@ impl Choices {
         Choices::of(Source::Recorded(decisions))
     }
 
-    /// Decisions from a fuzzer's bytes, in the order in which they are asked for; then dull ones.
+    /// Decisions from a fuzzer's bytes, one each, in the order in which they are asked for; then dull ones.
+    ///
+    /// One byte whatever the question, so that a changed byte changes one decision and moves no other; what was
+    /// decided before it stays. More than 256 answers are thinned out: the byte is stretched over them.
     #[must_use]
     pub fn bytes(bytes: Vec<u8>) -> Choices {
         Choices::of(Source::Bytes { bytes, position: 0 })
@@ -77,6 +80,15 @@ impl Choices {
     #[must_use]
     pub fn recording(&self) -> Option<&BTreeMap<Place, u64>> {
         self.record.as_ref()
+    }
+
+    /// How many decisions a fuzzer's bytes were asked for so far, those past their end included; 0 for other sources.
+    #[must_use]
+    pub fn bytes_asked(&self) -> usize {
+        match &self.source {
+            Source::Bytes { position, .. } => *position,
+            Source::Seeded(_) | Source::Recorded(_) => 0,
+        }
     }
 
     /// Opens a stream. Opened again, a name starts from its first decision, so open each once.
@@ -139,6 +151,11 @@ impl Choices {
 
     /// Roughly exponential with this mean: a uniform number times a power of two that grows with probability 1/2.
     pub fn exponential(&mut self, stream: Stream, mean: u64) -> u64 {
+        if let Source::Bytes { .. } = self.source {
+            // From an eighth of the mean to four times it. Not from zero: a node that crashes as it starts would start
+            // again at once for ever, where no decision is left to keep it down.
+            return mean.saturating_mul(8 + self.below(stream, 256)) / 64;
+        }
         // The span doubles with probability 1/2, six times at most: on average it is four times its first length, and
         // half of it is drawn.
         let draw = self.below(stream, 1 << 32);
@@ -157,19 +174,14 @@ impl Choices {
     }
 }
 
+/// A byte stretched over the answers. What has one answer only takes none.
 fn from_bytes(bytes: &[u8], position: &mut usize, count: u64) -> u64 {
-    let width = match count {
-        0..=1 => return 0,
-        2..=0x100 => 1,
-        0x101..=0x1_0000 => 2,
-        _ => 4,
-    };
-    let mut value = 0u64;
-    for _ in 0..width {
-        value = value << 8 | u64::from(bytes.get(*position).copied().unwrap_or(0));
-        *position += 1;
+    if count == 1 {
+        return 0;
     }
-    value % count
+    let byte = bytes.get(*position).copied().unwrap_or(0);
+    *position += 1;
+    ((u128::from(byte) * u128::from(count)) >> 8) as u64
 }
 
 #[cfg(test)]
@@ -216,10 +228,12 @@ mod tests {
 
     #[test]
     fn bytes_decide_until_they_end() {
-        let mut choices = Choices::bytes(vec![5, 1, 0, 200]);
+        let mut choices = Choices::bytes(vec![128, 1, 255, 200]);
         let stream = choices.stream("x", 0, 0);
-        let drawn = [10, 1000, 150, 10].map(|count| choices.below(stream, count));
-        assert_eq!(drawn, [5, 256, 50, 0]);
+        let drawn = [10, 1, 1000, 256, PPM, 10].map(|count| choices.below(stream, count));
+        assert_eq!(drawn, [5, 0, 3, 255, 781_250, 0]);
+        assert_eq!(choices.bytes_asked(), 5, "one answer is no decision, and past the end counts");
+        assert_eq!(choices.exponential(stream, 800), 100, "a dull delay is short, and not nothing");
     }
 
     #[test]

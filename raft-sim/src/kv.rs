@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use raft_core::Index;
 use raft_core::replica::StateMachine;
+use raft_core::snapshot::{Sink, Source, SourceError, read_value, write_value};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -91,7 +92,7 @@ impl Command {
 /// The state. Deleted keys stay as tombstones, because their version is part of the answer.
 ///
 /// Invariant: `digest` is the wrapping sum of the digests of all keys ever written.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Kv {
     keys: BTreeMap<Key, Versioned>,
     digest: u64,
@@ -124,6 +125,7 @@ impl StateMachine for Kv {
     type Response = Response;
     type Query = Query;
     type Answer = Versioned;
+    type Image = Kv;
 
     fn apply(&mut self, index: Index, command: Command) -> Response {
         match command {
@@ -148,6 +150,18 @@ impl StateMachine for Kv {
         match query {
             Query::Get { key } => self.get(key),
         }
+    }
+
+    fn freeze(&self) -> Kv {
+        self.clone()
+    }
+
+    fn write(image: &Kv, out: &mut dyn Sink) {
+        write_value(image, out);
+    }
+
+    fn restore(input: &mut dyn Source) -> Result<Kv, SourceError> {
+        read_value(input)
     }
 
     fn digest(&self) -> Option<u64> {

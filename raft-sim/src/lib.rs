@@ -19,6 +19,7 @@ pub mod disk;
 pub mod failure;
 pub mod kv;
 mod machine;
+pub mod marks;
 mod network;
 mod node;
 pub mod oracle;

@@ -5,17 +5,22 @@ use std::fmt::Debug;
 use bytes::Bytes;
 use raft_core::Index;
 use raft_core::replica::StateMachine;
+use raft_core::snapshot::{Sink, Source, SourceError};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// A state machine that can be simulated: it can be cloned, and what clients see of it can be printed.
 pub trait Machine:
-    StateMachine<Command: Debug, Response: Debug, Query: Debug, Answer: Clone + Debug> + Clone + Debug
+    StateMachine<Command: Debug, Response: Debug, Query: Debug, Answer: Clone + Debug, Image: Debug>
+    + Clone
+    + Debug
 {
 }
 
 impl<S> Machine for S where
-    S: StateMachine<Command: Debug, Response: Debug, Query: Debug, Answer: Clone + Debug> + Clone + Debug
+    S: StateMachine<Command: Debug, Response: Debug, Query: Debug, Answer: Clone + Debug, Image: Debug>
+        + Clone
+        + Debug
 {
 }
 
@@ -64,6 +69,7 @@ impl<S: StateMachine> StateMachine for Observed<S> {
     type Response = S::Response;
     type Query = S::Query;
     type Answer = S::Answer;
+    type Image = S::Image;
 
     fn apply(&mut self, index: Index, padded: Padded<S::Command>) -> S::Response {
         let bytes = postcard::to_extend(&padded, Vec::with_capacity(64)).unwrap_or_default();
@@ -75,6 +81,18 @@ impl<S: StateMachine> StateMachine for Observed<S> {
 
     fn query(&self, query: S::Query) -> S::Answer {
         self.inner.query(query)
+    }
+
+    fn freeze(&self) -> S::Image {
+        self.inner.freeze()
+    }
+
+    fn write(image: &S::Image, out: &mut dyn Sink) {
+        S::write(image, out);
+    }
+
+    fn restore(input: &mut dyn Source) -> Result<Observed<S>, SourceError> {
+        S::restore(input).map(Observed::new)
     }
 
     fn digest(&self) -> Option<u64> {

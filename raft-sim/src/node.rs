@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use raft_core::Instant;
-use raft_core::journal::{DiskOp, Recovery};
-use raft_core::replica::{Replica, Ticket};
+use raft_core::journal::{DiskOp, Recovery, WrittenSnapshot};
+use raft_core::replica::{LoadJob, Replica, RestoreJob, Ticket};
 use raft_core::wire::{Decoder, Encoder};
 
 use crate::choices::Stream;
@@ -75,6 +75,27 @@ pub(crate) struct Running<S: Machine> {
     pub(crate) leads: bool,
     /// An election is going on, as far as it knows.
     pub(crate) electing: bool,
+    /// A snapshot that is being written, beside the batches.
+    pub(crate) writing: Option<Writing>,
+    /// What is being read back, by number.
+    pub(crate) reads: BTreeMap<u32, Reading>,
+    pub(crate) last_read: u32,
+}
+
+/// A snapshot that is being written: the operations, and what they make.
+#[derive(Clone, Debug)]
+pub(crate) struct Writing {
+    pub(crate) job: Job,
+    pub(crate) written: WrittenSnapshot,
+}
+
+/// Something that is being read back.
+#[derive(Clone, Debug)]
+pub(crate) enum Reading {
+    /// A snapshot, into a state.
+    Restore(RestoreJob),
+    /// Entries, or a piece of a snapshot.
+    Load(LoadJob),
 }
 
 /// Disk operations, of which some are done.

@@ -22,6 +22,7 @@ mod monotonic;
 mod platter;
 mod read_index;
 mod seat;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod vote_durable;
@@ -29,14 +30,14 @@ mod vote_up_to_date;
 
 use raft_core::journal::RecoveryReport;
 use raft_core::message::{Append, Heartbeat};
-use raft_core::{Configuration, Envelope, Index, Member, Message, Restored, Term};
+use raft_core::{Configuration, Envelope, Index, LogId, Member, Message, Restored, Term};
 
 use self::durability::Recovered;
 use self::ghost::Ghost;
 use self::image::{HardRecord, Held, Image, Log, LogChange};
 use self::seat::Seat;
 
-use self::platter::Follower;
+use self::platter::{Follower, Whole};
 
 pub use self::platter::Platter;
 
@@ -110,6 +111,7 @@ impl Oracles {
             }
             Message::Append(append) => self.append(place, append),
             Message::Heartbeat(Heartbeat { term, commit, .. }) => self.led(place, *term, *commit),
+            Message::SnapshotChunk(chunk) => self.chunk(place, chunk.term, chunk.snapshot.last),
             Message::AppendAcknowledgement(answer) => {
                 ack_durable::acknowledged(ghost, seat, answer)?;
                 ack_durable::remember(ghost, seat, answer.term, answer.matched);
@@ -132,7 +134,8 @@ impl Oracles {
             | Message::StaleTerm(_)
             | Message::Abstention(_)
             | Message::Forward(_)
-            | Message::ForwardAnswer(_) => Ok(()),
+            | Message::ForwardAnswer(_)
+            | Message::SnapshotChunkAnswer(_) => Ok(()),
         }
     }
 
@@ -160,7 +163,9 @@ impl Oracles {
             | Message::ReadIndex(_)
             | Message::Abstention(_)
             | Message::Forward(_)
-            | Message::ForwardAnswer(_) => return Ok(()),
+            | Message::ForwardAnswer(_)
+            | Message::SnapshotChunk(_)
+            | Message::SnapshotChunkAnswer(_) => return Ok(()),
         }
         monotonic::gated(seat, &envelope.message)
     }
@@ -174,6 +179,38 @@ impl Oracles {
         {
             election_safety::heard(seat, envelope.from, answer.term);
         }
+    }
+
+    fn chunk(&mut self, place: usize, term: Term, last: LogId) -> Result<(), Failure> {
+        let (ghost, seat) = (&mut self.ghost, &self.seats[place]);
+        if election_safety::led(ghost, seat, term)? {
+            leader_completeness::elected(ghost, seat, term)?;
+        }
+        snapshot::named(ghost, seat.member, last)?;
+        log_matching::record_told(ghost, seat.member, term, last)
+    }
+
+    /// A replica froze its state for a snapshot through `last`. `digests` are of the state and of the sessions.
+    ///
+    /// # Errors
+    /// It is not what that part of the log leads to.
+    pub fn froze(&mut self, node: usize, last: LogId, digests: (Option<u64>, u64)) -> Result<(), Failure> {
+        let place = self.places[node];
+        commit_quorum::committed(&mut self.ghost, &self.seats, &self.seats[place], Term::MAX, last.index)?;
+        snapshot::froze(&mut self.ghost, &self.seats[place], last, digests)
+    }
+
+    /// A snapshot became a replica's state: everything through `applied`.
+    ///
+    /// # Errors
+    /// It is not what that part of the log leads to, or it takes the replica back.
+    pub fn restored(
+        &mut self,
+        node: usize,
+        applied: Index,
+        digests: (Option<u64>, u64),
+    ) -> Result<(), Failure> {
+        snapshot::restored(&mut self.ghost, &mut self.seats[self.places[node]], applied, digests)
     }
 
     fn append(&mut self, place: usize, append: &Append) -> Result<(), Failure> {
@@ -218,6 +255,9 @@ impl Oracles {
         // Between a crash and the end of a recovery files are rewritten; then they are read afresh.
         let Some(bytes) = platter.bytes(file).filter(|_| self.seats[place].up) else { return Ok(()) };
         let (record, changes) = self.seats[place].follower.follow(file, bytes);
+        for change in &changes {
+            snapshot::durable(&self.seats[place], change, platter)?;
+        }
         self.log_changed(place, &changes)?;
         match record {
             Some(record) => self.hard_state_became(place, record),
@@ -247,21 +287,21 @@ impl Oracles {
         report: &RecoveryReport,
         platter: &impl Platter,
     ) -> Result<(), Failure> {
-        let (follower, image) = match Follower::whole(platter) {
+        let seat = &self.seats[self.places[node]];
+        let whole = match Follower::whole(platter) {
             Ok(whole) => whole,
             // Rot that this recovery did not meet; the image is then what was recovered.
-            Err(_) if self.seats[self.places[node]].rotted => Default::default(),
-            Err(error) => return durability::unreadable(&self.seats[self.places[node]], &error),
+            Err(_) if seat.rotted => Whole::default(),
+            Err(error) => return durability::unreadable(seat, &error),
         };
-        let found = Recovered {
-            member: restored.identity().member,
-            boot: restored.boot(),
-            state: restored.hard_state(),
-            log: restored.entries().iter().map(Held::of).collect(),
-        };
+        let member = restored.identity().member;
+        let platter = snapshot::complete(&self.ghost, member, whole.base, whole.entries)?;
+        let log = snapshot::log_of(&self.ghost, member, restored, &platter)?;
+        let image = Image { hard: whole.hard, log: platter, ..Image::default() };
+        let found = Recovered { member, boot: restored.boot(), state: restored.hard_state(), log };
         abstaining::recovered(&found, report)?;
         self.recovered_as(node, found, image)?;
-        self.seats[self.places[node]].follower = follower;
+        self.seats[self.places[node]].follower = whole.follower;
         Ok(())
     }
 
@@ -275,7 +315,10 @@ impl Oracles {
             let seat = &self.seats[*place];
             if seat.up && !seat.rotted {
                 match Follower::whole(*platter) {
-                    Ok((_, image)) => durability::finished(seat, &image)?,
+                    Ok(Whole { hard, base, entries, .. }) => {
+                        let log = snapshot::complete(&self.ghost, seat.member, base, entries)?;
+                        durability::finished(seat, &Image { hard, log, ..Image::default() })?;
+                    }
                     Err(error) => durability::unreadable(seat, &error)?,
                 }
             }
@@ -383,6 +426,12 @@ impl Oracles {
                     log_matching::seen(ghost, seat.member, entry.id(), held, seat.image.log.last())?;
                     seat.image.log.push(held);
                 }
+                LogChange::Install(_, meta) => {
+                    let log = snapshot::covered(ghost, seat.member, meta.last)?;
+                    let old = std::mem::replace(&mut seat.image.log, log);
+                    before.get_or_insert(old);
+                }
+                LogChange::Discard(_, discard) => snapshot::named(ghost, seat.member, discard.snapshot.last)?,
             }
         }
         seat.longest = seat.longest.max(seat.image.log.end());

@@ -12,6 +12,7 @@ use crate::counts::{Counts, Effect};
 use crate::failure::{Failure, FailureKind};
 use crate::kv::Kv;
 use crate::machine::Machine;
+use crate::marks::Marks;
 use crate::swarm::{self, Setup};
 use crate::trace::{Fingerprint, Trace, TraceOptions};
 use crate::workload::Workload;
@@ -50,6 +51,8 @@ pub struct RunReport {
     pub settled_in: u64,
     /// Effects.
     pub counts: Counts,
+    /// Named situations.
+    pub marks: Marks,
     /// What failed.
     pub failure: Option<FailureReport>,
     /// What was written down.
@@ -104,6 +107,7 @@ pub(crate) fn run_with<S: Machine, W: Workload<S>>(
         virtual_time: 0,
         settled_in: 0,
         counts: Counts::default(),
+        marks: Marks::default(),
         failure: None,
         trace: Trace::default(),
         setup: setup.clone(),
@@ -128,7 +132,11 @@ pub(crate) fn run_with<S: Machine, W: Workload<S>>(
     });
     report.settled_in = world.closing_took();
     report.fingerprint = world.fingerprint.0;
+    world.counts.add_many(Effect::TransfersOfTen, world.watch.transfers.begun);
+    world.counts.add_many(Effect::TransfersInterrupted, world.watch.transfers.interrupted);
+    world.counts.add_many(Effect::TransfersFinished, world.watch.transfers.finished);
     report.counts = world.counts;
+    report.marks = world.watch.marks;
     report.trace = world.trace;
     report
 }
@@ -212,6 +220,7 @@ impl RunReport {
             "virtual_time": self.virtual_time,
             "settled_in": self.settled_in,
             "counts": counts,
+            "marks": self.marks.to_map(),
             "failure": failure,
         })
     }

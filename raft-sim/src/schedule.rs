@@ -117,7 +117,7 @@ impl Shape {
 }
 
 /// How many kinds of message there are.
-pub const MESSAGE_KINDS: u8 = 16;
+pub const MESSAGE_KINDS: u8 = 18;
 
 /// A message's kind as a small number.
 #[must_use]
@@ -139,6 +139,8 @@ pub fn message_kind(message: &Message) -> u8 {
         Message::AbstentionAnswer(_) => 13,
         Message::Forward(_) => 14,
         Message::ForwardAnswer(_) => 15,
+        Message::SnapshotChunk(_) => 16,
+        Message::SnapshotChunkAnswer(_) => 17,
     }
 }
 

@@ -82,6 +82,15 @@ pub struct Settings {
     pub forward_retry: u64,
     pub segment_bytes: u64,
     pub batch_bytes_max: u64,
+    pub retransmit_min: u64,
+    pub cache_bytes_max: u64,
+    pub chunk_bytes_max: u64,
+    pub chunks_in_flight_max: u64,
+    pub trailing_entries: u64,
+    pub pinned_bytes_max: u64,
+    pub snapshot_after_bytes: u64,
+    pub snapshot_after_terms: u64,
+    pub recovered_bytes_max: u64,
     pub datagram_bytes_max: u64,
     pub message_bytes_max: u64,
     pub joining_bytes_max: u64,
@@ -246,7 +255,9 @@ fn draw_settings(d: &mut Draw<'_>) -> Settings {
     let heartbeat = timeout / d.between(3, 12);
     let command_bytes_max = d.log(160, 1 << 20);
     let append_bytes_max = d.log(1, 64 << 10);
-    let message_bytes_max = append_bytes_max + command_bytes_max + d.log(1 << 10, 1 << 16);
+    // Room for the largest append and the largest piece of a snapshot.
+    let message_bytes_max = append_bytes_max + command_bytes_max + (64 << 10) + d.log(1 << 10, 1 << 16);
+    let memory = Memory::draw(d.choices, timeout);
     Settings {
         election_timeout: timeout,
         heartbeat_interval: heartbeat,
@@ -270,9 +281,52 @@ fn draw_settings(d: &mut Draw<'_>) -> Settings {
         forward_retry: d.between(timeout / 8, timeout * 2),
         segment_bytes: 512 * d.log(8, 512),
         batch_bytes_max: d.log(1, 64 << 10),
+        retransmit_min: memory.retransmit_min,
+        cache_bytes_max: memory.cache_bytes_max,
+        chunk_bytes_max: memory.chunk_bytes_max,
+        chunks_in_flight_max: memory.chunks_in_flight_max,
+        trailing_entries: memory.trailing_entries,
+        pinned_bytes_max: memory.pinned_bytes_max,
+        snapshot_after_bytes: memory.snapshot_after_bytes,
+        snapshot_after_terms: memory.snapshot_after_terms,
+        recovered_bytes_max: memory.recovered_bytes_max,
         datagram_bytes_max: d.log(DATAGRAM_BYTES_MIN as u64, 1_400),
         message_bytes_max,
         joining_bytes_max: message_bytes_max * d.between(2, 8),
+    }
+}
+
+/// Settings of snapshots, memory and repair. Drawn from a stream of their own, so that they changed no older draw.
+struct Memory {
+    retransmit_min: u64,
+    cache_bytes_max: u64,
+    chunk_bytes_max: u64,
+    chunks_in_flight_max: u64,
+    trailing_entries: u64,
+    pinned_bytes_max: u64,
+    snapshot_after_bytes: u64,
+    snapshot_after_terms: u64,
+    recovered_bytes_max: u64,
+}
+
+impl Memory {
+    fn draw(choices: &mut Choices, timeout: u64) -> Memory {
+        let mut d = Draw { stream: choices.stream("memory", 0, 0), choices };
+        // One run in six takes no snapshots.
+        let takes_none = d.below(6) == 0;
+        // Small pieces more often: a transfer of many is what is interrupted.
+        let chunk_bytes_max = if d.below(2) == 0 { 1 << 10 } else { 64 << 10 };
+        Memory {
+            retransmit_min: d.log(100, timeout / 4),
+            cache_bytes_max: if d.below(4) == 0 { 0 } else { d.log(64, 1 << 20) },
+            chunk_bytes_max: d.log(64, chunk_bytes_max),
+            chunks_in_flight_max: d.log(1, 16),
+            trailing_entries: if d.below(2) == 0 { 0 } else { d.log(1, 2_000) },
+            pinned_bytes_max: d.log(1, 1 << 20),
+            snapshot_after_bytes: if takes_none { u64::MAX } else { d.log(200, 64 << 10) },
+            snapshot_after_terms: if takes_none { u64::MAX } else { d.log(2, 1 << 10) },
+            recovered_bytes_max: if d.below(4) == 0 { 0 } else { d.log(64, 1 << 20) },
+        }
     }
 }
 
@@ -342,6 +396,12 @@ impl Settings {
             election_timeout: Span(self.election_timeout),
             heartbeat_interval: Span(self.heartbeat_interval),
             retransmit_after: Span(self.retransmit_after),
+            retransmit_min: Span(self.retransmit_min),
+            cache_bytes_max: self.cache_bytes_max,
+            chunk_bytes_max: self.chunk_bytes_max,
+            chunks_in_flight_max: count(self.chunks_in_flight_max),
+            trailing_entries: self.trailing_entries,
+            pinned_bytes_max: self.pinned_bytes_max,
             append_bytes_max: self.append_bytes_max,
             window_bytes_max: self.window_bytes_max,
             window_appends_max: count(self.window_appends_max),
@@ -362,13 +422,19 @@ impl Settings {
             tickets_max: count(self.tickets_max),
             forwarding: self.forwarding,
             forward_retry: Span(self.forward_retry),
+            snapshot_after_bytes: self.snapshot_after_bytes,
+            snapshot_after_terms: count(self.snapshot_after_terms),
         }
     }
 
     /// The settings of the journal.
     #[must_use]
     pub fn journal(&self) -> JournalConfig {
-        JournalConfig { segment_bytes: self.segment_bytes, batch_bytes_max: self.batch_bytes_max }
+        JournalConfig {
+            segment_bytes: self.segment_bytes,
+            batch_bytes_max: self.batch_bytes_max,
+            recovered_bytes_max: self.recovered_bytes_max,
+        }
     }
 
     /// The settings of the codec.

@@ -15,11 +15,15 @@ pub struct TraceOptions {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trace {
     options: TraceOptions,
+    asked: usize,
     /// Lines for people.
     pub text: Vec<String>,
     /// JSON objects `{"v":1,"i":event,"t":microseconds,"node":n,"kind":"...","message":"..."}`; no node where none is
     /// concerned.
     pub json: Vec<String>,
+    /// With `text`, for each line: how many of a fuzzer's bytes had been asked for when it was written
+    /// ([`Choices::bytes_asked`](crate::choices::Choices::bytes_asked)). The line depends on no later byte.
+    pub bytes_asked: Vec<usize>,
 }
 
 /// The version of the JSON objects' schema.
@@ -34,8 +38,14 @@ impl Trace {
         self.options.text || self.options.json
     }
 
+    /// Notes how many of a fuzzer's bytes were asked for, for the lines that follow.
+    pub(crate) fn note_bytes_asked(&mut self, asked: usize) {
+        self.asked = asked;
+    }
+
     pub(crate) fn add(&mut self, event: u64, time: u64, node: Option<usize>, kind: &str, message: &str) {
         if self.options.text {
+            self.bytes_asked.push(self.asked);
             let who = node.map_or_else(|| "  ".to_owned(), |node| format!("n{}", node + 1));
             self.text.push(format!(
                 "{event:>7} {:>6}.{:06} {who} {kind:<10} {message}",

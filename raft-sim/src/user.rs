@@ -18,6 +18,7 @@ const START_VARIABLE: &str = "RAFT_SIM_START";
 /// # Example
 /// ```no_run
 /// # use raft_core::{Index, replica::StateMachine};
+/// # use raft_core::snapshot::{Sink, Source, SourceError, read_value, write_value};
 /// use raft_sim::{Ask, Check};
 ///
 /// #[derive(Clone, Debug, Default)]
@@ -28,12 +29,22 @@ const START_VARIABLE: &str = "RAFT_SIM_START";
 ///     type Response = u64;
 ///     type Query = ();
 ///     type Answer = u64;
+///     type Image = u64;
 ///     fn apply(&mut self, _: Index, add: u64) -> u64 {
 ///         self.0 += add;
 ///         self.0
 ///     }
 ///     fn query(&self, (): ()) -> u64 {
 ///         self.0
+///     }
+///     fn freeze(&self) -> u64 {
+///         self.0
+///     }
+///     fn write(image: &u64, out: &mut dyn Sink) {
+///         write_value(image, out);
+///     }
+///     fn restore(input: &mut dyn Source) -> Result<Counter, SourceError> {
+///         read_value(input).map(Counter)
 ///     }
 ///     fn digest(&self) -> Option<u64> {
 ///         Some(self.0)

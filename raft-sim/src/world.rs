@@ -12,6 +12,7 @@ mod disks;
 mod faults;
 mod lifecycle;
 pub(crate) mod liveness;
+mod snapshots;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -26,6 +27,7 @@ use crate::counts::{Counts, Effect};
 use crate::disk::VirtualDisk;
 use crate::failure::{Failure, FailureKind};
 use crate::machine::Machine;
+use crate::marks::{Heard, Watch};
 use crate::network::{Arrival, Network};
 use crate::node::{Clock, Condition, Node, Process};
 use crate::oracle::Oracles;
@@ -65,6 +67,7 @@ pub(crate) struct World<S: Machine, W> {
     pub(crate) workload: W,
     pub(crate) oracles: Oracles,
     pub(crate) counts: Counts,
+    pub(crate) watch: Watch,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) trace: Trace,
     phase: Phase,
@@ -87,6 +90,10 @@ enum Event {
     Deliver { packet: u32 },
     /// The disk operation under way ends.
     DiskDone { node: u8, generation: u32 },
+    /// An operation of a snapshot's writing ends.
+    WritingDone { node: u8, generation: u32 },
+    /// Something was read back.
+    ReadDone { node: u8, generation: u32, read: u32 },
     /// A replica wanted to be told the time.
     Tick { node: u8, generation: u32 },
     /// A process starts.
@@ -118,6 +125,8 @@ impl Event {
             Event::Client { client, .. } => (8, client.into()),
             Event::FaultBegins { fault } => (9, fault.into()),
             Event::FaultEnds { fault } => (10, fault.into()),
+            Event::WritingDone { node, .. } => (11, node.into()),
+            Event::ReadDone { node, .. } => (12, node.into()),
         }
     }
 }
@@ -166,6 +175,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             replies: Slab::default(),
             workload,
             counts: Counts::default(),
+            watch: Watch::new(voters),
             fingerprint: Fingerprint::default(),
             trace,
             phase: Phase::Chaos,
@@ -223,6 +233,10 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         match event {
             Event::Deliver { packet } => self.deliver(packet),
             Event::DiskDone { node, generation } => self.disk_done(node.into(), generation, event),
+            Event::WritingDone { node, generation } => self.writing_done(node.into(), generation, event),
+            Event::ReadDone { node, generation, read } => {
+                self.read_done(node.into(), generation, read, event)
+            }
             Event::Tick { node, generation } => self.tick(node.into(), generation, event),
             Event::Start { node, generation } => {
                 if self.nodes[usize::from(node)].generation != generation {
@@ -271,6 +285,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     /// Writes a line of the trace, if there is one.
     fn say(&mut self, node: Option<usize>, kind: &str, message: impl FnOnce() -> String) {
         if self.trace.is_on() {
+            self.trace.note_bytes_asked(self.choices.bytes_asked());
             self.trace.add(self.events, self.now, node, kind, &message());
         }
     }
@@ -311,7 +326,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     }
 
     fn hand_over(&mut self, to: usize, id: u32) -> Result<(), Failure> {
-        let World { network, nodes, counts, trace, oracles, .. } = self;
+        let World { network, nodes, counts, trace, oracles, watch, choices, .. } = self;
         let packet = network.packet(id);
         let boot_now = nodes[usize::from(packet.from)].generation;
         let node = &mut nodes[to];
@@ -349,13 +364,25 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         oracles.delivered(to, &envelope);
         if trace.is_on() {
             let line = format!("from {}: {:?}", envelope.from, envelope.message);
+            trace.note_bytes_asked(choices.bytes_asked());
             trace.add(self.events, self.now, Some(to), "receive", &line);
         }
-        if let Err(violation) = running.replica.handle_message(now, envelope) {
+        let raft = running.replica.raft();
+        watch.took_envelope(to, &envelope, raft.boot(), raft.is_leader());
+        let (heard, before) = (Heard::of(&envelope), raft.status());
+        let result = running.replica.handle_message(now, envelope);
+        watch.took(to, &heard, &before, running.replica.raft());
+        if running.replica.raft().snapshot_last().index > before.snapshot.index {
+            counts.add(Effect::Installs);
+        }
+        if let Err(violation) = result {
             match &violation {
                 Violation::Misaddressed => counts.add(Effect::MisaddressedRefused),
+                // A digest is wrong where the sender's disk rotted, or where two leaders' snapshots were mixed up.
                 Violation::BootWentBack { .. } => counts.add(Effect::Violations),
                 Violation::Stranger(_)
+                | Violation::MalformedSnapshot(_)
+                | Violation::SnapshotDigest(_)
                 | Violation::ImpossibleTerm(_)
                 | Violation::MalformedEntries(_)
                 | Violation::TwoLeaders { .. }
@@ -391,7 +418,9 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         running.tick_at = None;
         let due = running.replica.next_tick().is_some_and(|due| due <= clock.at(now));
         if due {
+            let before = running.replica.status();
             running.replica.tick(clock.at(now));
+            self.watch.ticked(&before, &running.replica.status());
             self.count_event(event, 0);
         }
         self.drain(node)

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Whatever may speak first, by the name that reports show. A name that is only here, or a ghost oracle that is not,
 /// fails a test below.
-const ORACLES: [&str; 22] = [
+const ORACLES: [&str; 24] = [
     // The ghost oracles, in raft-sim/src/oracle.
     "abstaining",
     "ack-durable",
@@ -19,6 +19,7 @@ const ORACLES: [&str; 22] = [
     "log-matching",
     "monotonic",
     "read-index",
+    "snapshot",
     "state-digest",
     "state-machine-safety",
     "vote-durable",
@@ -30,6 +31,7 @@ const ORACLES: [&str; 22] = [
     "linearizability",
     "liveness",
     "recovery-refused",
+    "stopped",
     "violation",
     "wire-checksum",
 ];

@@ -2,6 +2,7 @@
 
 use raft_core::Index;
 use raft_core::replica::StateMachine;
+use raft_core::snapshot::{Sink, Source, SourceError, read_value, write_value};
 use raft_sim::run::{RunOptions, RunReport, run_seed};
 use raft_sim::trace::TraceOptions;
 use raft_sim::{Ask, Check};
@@ -76,12 +77,22 @@ fn a_state_machine_that_is_not_deterministic_is_caught() {
         type Response = u64;
         type Query = ();
         type Answer = u64;
+        type Image = u64;
         fn apply(&mut self, _: Index, add: u64) -> u64 {
             self.0 += add;
             self.0
         }
         fn query(&self, (): ()) -> u64 {
             self.0
+        }
+        fn freeze(&self) -> u64 {
+            self.0
+        }
+        fn write(image: &u64, out: &mut dyn Sink) {
+            write_value(image, out);
+        }
+        fn restore(input: &mut dyn Source) -> Result<Leaky, SourceError> {
+            read_value(input).map(|sum| Leaky(sum, std::sync::Arc::default()))
         }
         fn digest(&self) -> Option<u64> {
             Some(self.0)

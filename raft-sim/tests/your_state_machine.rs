@@ -2,6 +2,7 @@
 
 use raft_core::Index;
 use raft_core::replica::StateMachine;
+use raft_core::snapshot::{Sink, Source, SourceError, read_value, write_value};
 use raft_sim::{Ask, Check};
 
 /// Adds up what it is told.
@@ -13,6 +14,7 @@ impl StateMachine for Sum {
     type Response = u64;
     type Query = ();
     type Answer = u64;
+    type Image = u64;
 
     fn apply(&mut self, _index: Index, add: u64) -> u64 {
         self.0 += add;
@@ -21,6 +23,19 @@ impl StateMachine for Sum {
 
     fn query(&self, (): ()) -> u64 {
         self.0
+    }
+
+    // A snapshot in three steps: frozen here, written elsewhere, read back after a restart or by another node.
+    fn freeze(&self) -> u64 {
+        self.0
+    }
+
+    fn write(image: &u64, out: &mut dyn Sink) {
+        write_value(image, out);
+    }
+
+    fn restore(input: &mut dyn Source) -> Result<Sum, SourceError> {
+        read_value(input).map(Sum)
     }
 
     fn digest(&self) -> Option<u64> {

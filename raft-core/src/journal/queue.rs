@@ -1,15 +1,19 @@
 //! The write queue: group commit, order, and silence after the first failure.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::mem;
 
 use super::hard_state::{HardStateRecord, LogMark};
+use super::index::{LoadPlan, LoadSource, LogIndex, Sample};
 use super::sector::identity_digest;
-use super::segment::{self, HEADER_BYTES, Place, SegmentHeader};
+use super::segment::{self, Base, HEADER_BYTES, Place, SegmentHeader};
+use super::snapshot::{self, Home, Incoming, RestorePlan, SnapshotPlan, WrittenSnapshot};
 use super::{Batch, DiskOp, JournalConfig, record};
 use crate::entry::entries_size;
+use crate::load::{LoadRequest, Wanted};
+use crate::snapshot::{Chunk, SnapshotMeta};
 use crate::types::Index;
 use crate::write::{Durable, Identity, Persist};
 
@@ -40,12 +44,80 @@ pub struct Journal {
     attested: u64,
     /// The last entry that any write submitted so far leaves.
     last_index: Index,
+    /// The last entry that any batch handed out so far leaves.
+    written_through: Index,
     queue: VecDeque<Persist>,
     seal_wanted: bool,
     under_way: Option<UnderWay>,
     is_poisoned: bool,
     /// Used again for each batch's records.
     payload: Vec<u8>,
+    /// The segments that hold the log, oldest first; the last one is being written.
+    segments: VecDeque<LiveSegment>,
+    index: LogIndex,
+    base: Base,
+    snapshots: Snapshots,
+}
+
+/// A segment on disk.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LiveSegment {
+    pub(super) number: u64,
+    /// The index of the next entry when it was begun.
+    pub(super) first_index: Index,
+}
+
+/// The snapshot files of a directory.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Snapshots {
+    /// The highest serial in use.
+    pub(super) last_serial: u64,
+    /// Complete ones, by serial.
+    pub(super) complete: BTreeMap<u64, SnapshotMeta>,
+    /// Being written by a [`SnapshotPlan`].
+    planned: Option<u64>,
+    incoming: Option<Incoming>,
+}
+
+impl Snapshots {
+    fn next_serial(&mut self) -> u64 {
+        self.last_serial += 1;
+        self.last_serial
+    }
+
+    /// Writes a piece of an incoming snapshot.
+    fn push(&mut self, identity: Identity, chunk: &Chunk, ops: &mut Vec<DiskOp>) {
+        if chunk.offset == 0 {
+            if let Some(unfinished) = self.incoming.take() {
+                ops.push(DiskOp::Remove { file: snapshot::file_name(unfinished.serial) });
+            }
+            let serial = self.next_serial();
+            self.incoming = Some(Incoming::new(identity, serial, &chunk.snapshot, ops));
+        }
+        let incoming = self.incoming.as_mut().expect("a snapshot's first piece comes first");
+        incoming.push(chunk.offset, &chunk.bytes, ops);
+    }
+
+    /// Makes the incoming snapshot whole.
+    fn finish(&mut self, snapshot: &SnapshotMeta, ops: &mut Vec<DiskOp>) -> u64 {
+        let mut incoming = self.incoming.take().expect("what is installed has come");
+        assert_eq!(incoming.snapshot, *snapshot, "what is installed is what has come");
+        incoming.finish(ops);
+        self.complete.insert(incoming.serial, incoming.snapshot);
+        incoming.serial
+    }
+
+    /// The file of a snapshot that is complete.
+    fn serial_of(&self, snapshot: &SnapshotMeta) -> Option<u64> {
+        let mut complete = self.complete.iter().rev();
+        complete.find(|(_, known)| known.same_content(snapshot)).map(|(serial, _)| *serial)
+    }
+
+    /// Forgets the files before the current one that nothing works on any more.
+    fn take_outdated(&mut self, current: u64) -> Vec<u64> {
+        let kept = self.complete.split_off(&current);
+        core::mem::replace(&mut self.complete, kept).into_keys().collect()
+    }
 }
 
 /// Where the log goes on.
@@ -58,6 +130,34 @@ pub(super) struct Position {
     pub(super) bytes: u64,
     /// The last batch written.
     pub(super) last_batch: u64,
+}
+
+/// What a batch is made of.
+#[derive(Default)]
+struct Drained {
+    durable: Option<Durable>,
+    has_hard_state: bool,
+    /// The lowest index that its records are about.
+    first: Option<Index>,
+    /// The end of the log after it.
+    last: Index,
+    /// Where the log begins after it, if that changes.
+    base: Option<Base>,
+}
+
+impl Drained {
+    fn note(&mut self, index: Index) {
+        self.first = Some(self.first.map_or(index, |first| first.min(index)));
+    }
+}
+
+/// What recovery found of the log and the snapshots.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Found {
+    pub(super) segments: VecDeque<LiveSegment>,
+    pub(super) index: LogIndex,
+    pub(super) base: Base,
+    pub(super) snapshots: Snapshots,
 }
 
 #[derive(Clone, Debug)]
@@ -75,6 +175,7 @@ impl Journal {
         newest: HardStateRecord,
         position: Position,
         last_index: Index,
+        found: Found,
     ) -> Journal {
         Journal {
             config,
@@ -84,29 +185,30 @@ impl Journal {
             attested: position.last_batch,
             position,
             last_index,
+            written_through: last_index,
             queue: VecDeque::new(),
             seal_wanted: false,
             under_way: None,
             is_poisoned: false,
             payload: Vec::new(),
+            segments: found.segments,
+            index: found.index,
+            base: found.base,
+            snapshots: found.snapshots,
         }
     }
 
     /// Queues a write. A poisoned journal drops it: its `Durable` never comes.
     ///
     /// # Panics
-    /// If the write is of another boot, does not fit the writes before it, or carries snapshot records, which are
-    /// reserved: all of these would make a journal that recovery refuses.
+    /// If the write is of another boot, or does not fit the writes before it: it would make a journal that recovery
+    /// refuses.
     pub fn submit(&mut self, persist: Persist) {
         if self.is_poisoned {
             return;
         }
         let write = &persist.write;
         assert_eq!(persist.boot, self.newest.boot, "a write of another boot");
-        assert!(
-            write.chunks.is_empty() && write.install.is_none() && write.discard_through.is_none(),
-            "snapshot records are reserved: this version of the journal does not write them"
-        );
         if let Some(from) = write.truncate_from {
             assert!(from > Index(0) && from <= self.last_index.next(), "a truncation from beyond the log");
             self.last_index = from.previous();
@@ -117,7 +219,68 @@ impl Journal {
             assert_eq!(last.index.0 - self.last_index.0, length, "an append that is not consecutive");
             self.last_index = last.index;
         }
+        if let Some(snapshot) = &write.install {
+            let is_alone = write.append.is_empty() && write.truncate_from.is_none();
+            assert!(is_alone && write.discard_through.is_none(), "an install closes its write");
+            self.last_index = snapshot.last.index;
+        }
+        if let Some(discard) = &write.discard_through {
+            let is_covered = discard.through.index <= discard.snapshot.last.index;
+            assert!(
+                is_covered && discard.snapshot.last.index <= self.last_index,
+                "a snapshot covers what goes"
+            );
+            assert!(self.snapshots.serial_of(&discard.snapshot).is_some(), "a snapshot is written before");
+        }
         self.queue.push_back(persist);
+    }
+
+    /// The current snapshot.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<&SnapshotMeta> {
+        self.snapshots.complete.get(&self.base.file)
+    }
+
+    /// How to write a snapshot of one's own. One at a time: a second plan takes the place of the first.
+    #[must_use]
+    pub fn plan_snapshot(&mut self) -> SnapshotPlan {
+        let serial = self.snapshots.next_serial();
+        self.snapshots.planned = Some(serial);
+        SnapshotPlan::new(self.identity, serial)
+    }
+
+    /// A plan was carried out: the file may be named by a write from now on. One that never is goes when a newer one
+    /// becomes current.
+    pub fn handle_snapshot_written(&mut self, written: &WrittenSnapshot) {
+        self.snapshots.planned = None;
+        self.snapshots.complete.insert(written.serial, written.snapshot.clone());
+    }
+
+    /// How to read back what the core asks for.
+    #[must_use]
+    pub fn plan_load(&self, request: &LoadRequest) -> LoadPlan {
+        let source = match &request.wanted {
+            Wanted::Entries { from, .. } => self.find_entries(*from),
+            Wanted::Chunk { snapshot, .. } => match self.snapshots.serial_of(snapshot) {
+                Some(serial) => LoadSource::Snapshot { home: Home::new(self.identity, serial) },
+                None => LoadSource::Gone,
+            },
+        };
+        LoadPlan { wanted: request.wanted.clone(), source }
+    }
+
+    fn find_entries(&self, from: Index) -> LoadSource {
+        let Some(start) = self.index.find(from) else { return LoadSource::Gone };
+        let numbers = self.segments.iter().map(|segment| segment.number);
+        let numbers = numbers.filter(|number| *number >= start.segment).collect();
+        LoadSource::Segments { identity_digest: identity_digest(self.identity), numbers, start }
+    }
+
+    /// How to read the current snapshot back, if there is one.
+    #[must_use]
+    pub fn plan_restore(&self) -> Option<RestorePlan> {
+        let snapshot = self.snapshot()?.clone();
+        Some(RestorePlan { home: Home::new(self.identity, self.base.file), snapshot })
     }
 
     /// Wants the last batch to be vouched for, when nothing else is to be written: call it when idle, and before a
@@ -137,21 +300,26 @@ impl Journal {
         }
         let mut payload = mem::take(&mut self.payload);
         payload.clear();
-        let (durable, has_hard_state) = self.drain(&mut payload);
         let mut ops = Vec::new();
+        let drained = self.drain(&mut payload, &mut ops);
         let mut attests = self.attested;
         let is_rolled = !payload.is_empty() && self.roll(segment::batch_bytes(payload.len()), &mut ops);
-        if has_hard_state || is_rolled {
+        if drained.has_hard_state || is_rolled {
             // After a roll the record names the new segment: if that is lost one day, it is missed.
             self.write_hard_state(&mut ops);
             attests = self.synced_to;
         }
         if !payload.is_empty() {
-            self.write_batch(&payload, &mut ops);
+            self.write_batch(&payload, drained.first, &mut ops);
             attests = self.synced_to;
         }
+        if let Some(base) = drained.base {
+            self.base = base;
+            self.remove_outdated(&mut ops);
+        }
         self.payload = payload;
-        self.under_way = Some(UnderWay { durable, attests });
+        self.written_through = drained.last;
+        self.under_way = Some(UnderWay { durable: drained.durable, attests });
         Some(Batch { ops })
     }
 
@@ -166,30 +334,75 @@ impl Journal {
         Some(Batch { ops })
     }
 
-    /// Takes writes off the queue, as many as fit one batch, and at least one.
-    fn drain(&mut self, payload: &mut Vec<u8>) -> (Option<Durable>, bool) {
-        let mut durable = None;
-        let mut has_hard_state = false;
+    /// Takes writes off the queue, as many as fit one batch, and at least one. An install is the last of its batch.
+    fn drain(&mut self, payload: &mut Vec<u8>, ops: &mut Vec<DiskOp>) -> Drained {
+        let mut drained = Drained { last: self.written_through, ..Drained::default() };
         let mut bytes = 0;
         while let Some(persist) = self.queue.front() {
-            bytes += entries_size(&persist.write.append);
-            if durable.is_some() && bytes > self.config.batch_bytes_max {
+            let write = &persist.write;
+            let chunks: u64 = write.chunks.iter().map(|chunk| chunk.bytes.len() as u64).sum();
+            bytes += entries_size(&write.append) + chunks;
+            if drained.durable.is_some() && bytes > self.config.batch_bytes_max {
                 break;
             }
-            durable = Some(persist.durable());
-            if let Some(hard_state) = persist.write.hard_state {
+            drained.durable = Some(persist.durable());
+            if let Some(hard_state) = write.hard_state {
                 self.newest.hard_state = hard_state;
-                has_hard_state = true;
+                drained.has_hard_state = true;
             }
-            if let Some(from) = persist.write.truncate_from {
+            if let Some(from) = write.truncate_from {
                 record::encode_truncate(from, payload);
+                drained.note(from);
+                drained.last = from.previous();
             }
-            if !persist.write.append.is_empty() {
-                record::encode_append(&persist.write.append, payload);
+            if let (Some(first), Some(last)) = (write.append.first(), write.append.last()) {
+                record::encode_append(&write.append, payload);
+                drained.note(first.index);
+                drained.last = last.index;
             }
+            for chunk in &write.chunks {
+                self.snapshots.push(self.identity, chunk, ops);
+            }
+            if let Some(snapshot) = &write.install {
+                let file = self.snapshots.finish(snapshot, ops);
+                record::encode_install(file, snapshot, payload);
+                drained.base = Some(Base { file, last: snapshot.last, through: snapshot.last });
+                drained.last = snapshot.last.index;
+                self.index.clear();
+                drained.first = None;
+            }
+            if let Some(discard) = &write.discard_through {
+                let file = self.snapshots.serial_of(&discard.snapshot);
+                let file = file.expect("it was complete when the write was submitted");
+                record::encode_discard(file, discard, payload);
+                drained.base = Some(Base { file, last: discard.snapshot.last, through: discard.through });
+            }
+            let is_closed = write.install.is_some();
             self.queue.pop_front();
+            if is_closed {
+                break;
+            }
         }
-        (durable, has_hard_state)
+        drained
+    }
+
+    /// Removes what the durable record before these operations has made needless: segments whose every entry is let
+    /// go, and older snapshots. Recovery goes by the same rule.
+    fn remove_outdated(&mut self, ops: &mut Vec<DiskOp>) {
+        let before = ops.len();
+        while let Some(after) = self.segments.get(1)
+            && after.first_index.previous() <= self.base.through.index
+        {
+            let Some(segment) = self.segments.pop_front() else { break };
+            self.index.forget_segment(segment.number);
+            ops.push(DiskOp::Remove { file: segment::file_name(segment.number) });
+        }
+        for serial in self.snapshots.take_outdated(self.base.file) {
+            ops.push(DiskOp::Remove { file: snapshot::file_name(serial) });
+        }
+        if ops.len() > before {
+            ops.push(DiskOp::SyncDirectory);
+        }
     }
 
     /// Begins a new segment if the batch does not fit the old one.
@@ -206,7 +419,10 @@ impl Journal {
             first_batch: self.position.last_batch + 1,
             synced_to: self.position.last_batch,
             bytes,
+            first_index: self.written_through.next(),
+            base: self.base,
         };
+        self.segments.push_back(LiveSegment { number, first_index: header.first_index });
         let file = segment::file_name(number);
         ops.push(DiskOp::Create { file: file.clone(), bytes });
         ops.push(DiskOp::Sync { file: file.clone() });
@@ -224,13 +440,17 @@ impl Journal {
         self.newest.ops(ops);
     }
 
-    fn write_batch(&mut self, payload: &[u8], ops: &mut Vec<DiskOp>) {
+    fn write_batch(&mut self, payload: &[u8], first: Option<Index>, ops: &mut Vec<DiskOp>) {
         assert_eq!(self.synced_to, self.position.last_batch, "one batch is under way at a time");
         let position = &mut self.position;
         let place = Place { identity_digest: identity_digest(self.identity), segment: position.segment };
         let number = position.last_batch + 1;
         let bytes = segment::encode_batch(place, position.offset, number, self.synced_to, payload);
         let offset = position.offset as u64;
+        if let Some(first) = first {
+            let sample = Sample { first, segment: position.segment, offset, batch: number };
+            self.index.note(sample);
+        }
         position.offset += bytes.len();
         position.last_batch = number;
         ops.push(DiskOp::Write { file: position.file.clone(), offset, bytes });

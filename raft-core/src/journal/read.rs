@@ -11,16 +11,18 @@ use super::hard_state::{self, HardStateRecord, Slot};
 use super::replay::{self, Damage};
 use super::sector::{SECTOR, describe, identity_digest, sector};
 use super::segment::{self, HEADER_BYTES, HeaderState, Parsed, Place};
-use super::{Files, View, identity};
+use super::snapshot::{self, Home, Unread};
+use super::{Directory, Files, View, identity, recovery};
 use crate::entry::Entry;
 use crate::error::RestoreError;
 use crate::membership::Configuration;
+use crate::snapshot::SnapshotMeta;
 use crate::types::LogId;
 use crate::write::Identity;
 
 pub use super::hard_state::{HardStateRecord as HardStateImage, LogMark};
 pub use super::record::Record;
-pub use super::segment::SegmentHeader;
+pub use super::segment::{Base, SegmentHeader};
 
 /// The names of the two hard-state files.
 pub const HARD_STATE_FILES: [&str; 2] = hard_state::FILES;
@@ -119,7 +121,11 @@ pub struct Contents {
     pub founding: Configuration,
     /// The newest hard-state record, as it is on disk.
     pub hard_state: HardStateRecord,
-    /// The log, as far as recovery would keep it.
+    /// The log starts after this entry.
+    pub base: LogId,
+    /// The current snapshot, if the log names one and it is intact: the number in the file's name, and what it is.
+    pub snapshot: Option<(u64, SnapshotMeta)>,
+    /// The log after `base`, as far as recovery would keep it.
     pub entries: Vec<Entry>,
     /// The last batch that it would keep.
     pub last_batch: u64,
@@ -141,18 +147,39 @@ pub fn contents(files: &View<'_>) -> Result<Contents, RestoreError> {
     let founding = identity::read_founding(files, &record, &mut repairs)?;
     let identity = record.identity;
     let both = hard_state::read(files, identity_digest(identity))?;
-    let segments = replay::segments(files, identity)?;
-    let reading = replay::read(&segments, identity, both.newest.mark)?;
+    let names: Vec<String> = files.keys().map(ToString::to_string).collect();
+    let segments = replay::segments(files, &names, identity)?;
+    let mut reading = replay::read(files, &segments, identity, both.newest.mark, u64::MAX)?;
+    let (built, snapshot, hole) = recovery::settle_log(files, &reading, identity);
     Ok(Contents {
         identity,
         founding,
         hard_state: both.newest,
-        entries: reading.entries,
+        base: built.base,
+        snapshot,
+        entries: built.entries,
         last_batch: reading.last_batch,
         synced_to: reading.synced_to,
         is_torn: reading.is_torn,
-        damage: reading.damage.map(Damage::into),
+        damage: reading.damage.take().or(hole).map(Damage::into),
     })
+}
+
+/// Reads a snapshot file whole, against its checksums and its digest.
+///
+/// # Errors
+/// Why it is not a snapshot of this directory, in words.
+pub fn snapshot(directory: &dyn Directory, identity: Identity, file: u64) -> Result<SnapshotMeta, String> {
+    snapshot::verify(Home::new(identity, file), directory).map_err(|unread| match unread {
+        Unread::Missing => "the file is missing".to_string(),
+        Unread::Damaged(at, what) => format!("at byte {at}: {what}"),
+    })
+}
+
+/// The name of a snapshot's file.
+#[must_use]
+pub fn snapshot_name(file: u64) -> String {
+    snapshot::file_name(file)
 }
 
 /// The log that recovery would keep.
@@ -183,7 +210,16 @@ pub fn dump(files: &View<'_>) -> String {
         dump_segment(&mut out, name, file);
     }
     match verdict {
-        Ok(Contents { damage: None, entries, last_batch, synced_to, is_torn, .. }) => {
+        Ok(Contents { damage: None, base, snapshot, entries, last_batch, synced_to, is_torn, .. }) => {
+            if let Some((file, snapshot)) = snapshot {
+                line(
+                    &mut out,
+                    format_args!(
+                        "snapshot  {file}, of {}, {} bytes; the log starts after {base}",
+                        snapshot.last, snapshot.length
+                    ),
+                );
+            }
             let torn = if is_torn { ", then a torn batch" } else { "" };
             let entries = entries.len();
             line(
@@ -290,9 +326,13 @@ fn describe_records(records: &[Record]) -> String {
                 _ => "append nothing".to_string(),
             },
             Record::Seal => "seal".to_string(),
-            Record::Chunk(chunk) => format!("chunk of snapshot {} at {}", chunk.snapshot, chunk.offset),
-            Record::Install(meta) => format!("install snapshot {}", meta.last),
-            Record::Discard(meta) => format!("discard through {}", meta.last),
+            Record::Install { file, snapshot } => format!("install snapshot {file} of {}", snapshot.last),
+            Record::Discard { file, discard } => {
+                format!(
+                    "discard through {} under snapshot {file} of {}",
+                    discard.through, discard.snapshot.last
+                )
+            }
         };
         out.push_str(separator);
         out.push_str(&text);

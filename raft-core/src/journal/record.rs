@@ -7,8 +7,8 @@ use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 
 use crate::entry::Entry;
+use crate::snapshot::{Discard, SnapshotMeta};
 use crate::types::Index;
-use crate::write::{Chunk, SnapshotMeta};
 
 /// One change of the log. Append-only: the position of a variant is its number on disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,19 +26,41 @@ pub enum Record {
     /// Nothing. Reserved: the mark of a hard-state record says more than a record of the log could (see
     /// [`Journal::seal`](super::Journal::seal)).
     Seal,
-    /// Reserved for snapshots.
-    Chunk(Chunk),
-    /// Reserved for snapshots.
-    Install(Box<SnapshotMeta>),
-    /// Reserved for snapshots.
-    Discard(Box<SnapshotMeta>),
+    /// The snapshot in this file is current, and the log is empty after it.
+    Install {
+        /// The number in the file's name.
+        file: u64,
+        /// The snapshot.
+        snapshot: Box<SnapshotMeta>,
+    },
+    /// The snapshot in this file is current, and the log's beginning is gone.
+    Discard {
+        /// The number in the file's name.
+        file: u64,
+        /// What is discarded.
+        discard: Box<Discard>,
+    },
 }
 
 /// [`Record`] without owning the entries; the same bytes.
 #[derive(Serialize)]
 enum Borrowed<'a> {
-    Truncate { from: Index },
-    Append { entries: &'a [Entry] },
+    Truncate {
+        from: Index,
+    },
+    Append {
+        entries: &'a [Entry],
+    },
+    #[expect(dead_code, reason = "it keeps the numbers of those after it")]
+    Seal,
+    Install {
+        file: u64,
+        snapshot: &'a SnapshotMeta,
+    },
+    Discard {
+        file: u64,
+        discard: &'a Discard,
+    },
 }
 
 pub(super) fn encode_truncate(from: Index, out: &mut Vec<u8>) {
@@ -47,6 +69,14 @@ pub(super) fn encode_truncate(from: Index, out: &mut Vec<u8>) {
 
 pub(super) fn encode_append(entries: &[Entry], out: &mut Vec<u8>) {
     encode(&Borrowed::Append { entries }, out);
+}
+
+pub(super) fn encode_install(file: u64, snapshot: &SnapshotMeta, out: &mut Vec<u8>) {
+    encode(&Borrowed::Install { file, snapshot }, out);
+}
+
+pub(super) fn encode_discard(file: u64, discard: &Discard, out: &mut Vec<u8>) {
+    encode(&Borrowed::Discard { file, discard }, out);
 }
 
 fn encode(record: &Borrowed<'_>, out: &mut Vec<u8>) {

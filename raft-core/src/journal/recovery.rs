@@ -1,20 +1,24 @@
 //! Recovery: from the bytes of a directory to a log and a hard state that are durable and safe to build on.
 
 use alloc::borrow::ToOwned;
+use alloc::collections::VecDeque;
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::hard_state::{self, HardStateRecord, LogMark};
-use super::identity;
-use super::queue::{Journal, Position};
-use super::replay::{self, Reading, Segments, Tail};
+use super::log_builder::Built;
+use super::queue::{Found, Journal, LiveSegment, Position, Snapshots};
+use super::replay::{self, Damage, Reading, Segment, Segments, Tail};
 use super::sector::{SECTOR, identity_digest};
-use super::segment::{self, HEADER_BYTES, HeaderState, Place, SegmentHeader};
-use super::{DiskOp, Files, JournalConfig, OnDamage, RecoveryReport, read};
-use crate::entry;
+use super::segment::{self, Base, HEADER_BYTES, HeaderState, Place, SegmentHeader};
+use super::snapshot::{self, Home, Unread};
+use super::{Directory, DiskOp, Files, JournalConfig, OnDamage, RecoveryReport, read};
+use super::{directory, identity};
 use crate::error::RestoreError;
 use crate::membership::Configuration;
-use crate::types::{Boot, LogId};
+use crate::snapshot::SnapshotMeta;
+use crate::types::{Boot, Index, LogId};
 use crate::write::{HardState, Identity, Restored};
 
 /// A recovery under way.
@@ -43,40 +47,48 @@ pub struct Recovery {
 }
 
 impl Recovery {
-    /// Reads a directory. Nothing is changed yet.
+    /// Reads a directory, no more than a segment of it in memory at a time. Nothing is changed yet.
     ///
     /// # Errors
     /// [`RestoreError`], each with its cure. With [`OnDamage::Abstain`], a damaged log is one only for a sole voter.
     pub fn start(
         config: JournalConfig,
-        files: &Files,
+        directory: &dyn Directory,
         on_damage: OnDamage,
     ) -> Result<Recovery, RestoreError> {
         config.validate().map_err(RestoreError::Config)?;
-        let files = read::view(files);
+        let names =
+            directory.names().map_err(|failed| directory::unreadable("the data directory", &failed))?;
+        let small = read_small(directory, &names)?;
+        let files = read::view(&small);
         let mut ops = Vec::new();
         let mut report = RecoveryReport::default();
 
         let record = identity::read_identity(&files, &mut ops)?;
         let founding = identity::read_founding(&files, &record, &mut ops)?;
         let identity = record.identity;
-        let digest = identity_digest(identity);
-        let both = hard_state::read(&files, digest)?;
+        let both = hard_state::read(&files, identity_digest(identity))?;
         report.hard_state_copies_damaged = both.damaged.len() as u64;
-        let segments = replay::segments(&files, identity)?;
-        let mut reading = replay::read(&segments, identity, both.newest.mark)?;
+        let segments = replay::segments(directory, &names, identity)?;
+        let bytes_max = config.recovered_bytes_max;
+        let mut reading = replay::read(directory, &segments, identity, both.newest.mark, bytes_max)?;
         report.copies_repaired = ops.iter().filter(|op| matches!(op, DiskOp::Write { .. })).count() as u64;
         report.torn = u64::from(reading.is_torn);
         report.rewritten = reading.last_batch.saturating_sub(reading.synced_to);
         hard_state::repair_ops(&files, &both, &mut ops);
 
-        let last = entry::last_id(LogId::default(), &reading.entries);
+        let (built, snapshot, hole) = settle_log(directory, &reading, identity);
+        let damage = reading.damage.take().or(hole.clone());
+        let snapshot_last = snapshot.as_ref().map_or(LogId::default(), |(_, snapshot)| snapshot.last);
+        let last = if built.last.index >= snapshot_last.index { built.last } else { snapshot_last };
         let mut newest = recovered_hard_state(both.newest, last)?;
         newest.boot = Boot(newest.boot.0 + 1);
-        if let Some(damage) = reading.damage.take() {
+        if let Some(damage) = damage {
+            let named = replay::newest_configuration(directory, &segments, identity)
+                .or(snapshot.as_ref().map(|(_, snapshot)| snapshot.configuration.clone()));
             match on_damage {
                 OnDamage::Refuse => return Err(damage.into()),
-                OnDamage::Abstain if is_sole_voter(&segments, identity, &founding) => {
+                OnDamage::Abstain if is_sole_voter(named.as_ref().unwrap_or(&founding), identity) => {
                     return Err(RestoreError::SoleVoterDamaged { file: damage.file, offset: damage.offset });
                 }
                 OnDamage::Abstain => report.damaged_at = Some((damage.file, damage.offset)),
@@ -88,21 +100,40 @@ impl Recovery {
             newest.ops(&mut ops);
         }
 
+        let begins_anew = built.is_overtaken || hole.is_some();
+        if begins_anew {
+            reading.live.clear();
+            reading.tail = None;
+        }
         report.copies_repaired += repair_headers(&segments, &reading, &mut ops);
-        let position = rewrite(&config, identity, &segments, &reading, both.newest.mark, &mut ops);
+        let fresh = Fresh {
+            first_index: built.last.index.next(),
+            base: snapshot.as_ref().map_or(Base::default(), |(file, snapshot)| Base {
+                file: *file,
+                last: snapshot.last,
+                through: built.base,
+            }),
+        };
+        let position = rewrite(&config, identity, &segments, &reading, fresh, both.newest.mark, &mut ops);
         newest.sequence += 1;
         newest.mark = LogMark { segment: position.segment, synced_to: reading.last_batch };
         newest.ops(&mut ops);
-        remove_superseded(&segments, &reading, &mut ops);
+        let current = snapshot.as_ref().map(|(file, _)| *file);
+        report.orphans = remove_superseded(&segments, &reading, &names, current, &mut ops);
 
-        let journal = Journal::new(config, identity, newest, position, last.index);
+        let found = found(&segments, &reading, &built, &snapshot, &position, fresh, &names);
+        let journal = Journal::new(config, identity, newest, position, built.last.index, found);
         let restored = Restored {
             identity,
             boot: newest.boot,
             hard_state: newest.hard_state,
             founding,
-            snapshot: None,
-            entries: reading.entries,
+            snapshot: snapshot.map(|(_, snapshot)| snapshot),
+            base: built.base,
+            runs: built.runs,
+            last: built.last,
+            configurations: built.configurations,
+            entries: built.entries,
         };
         Ok(Recovery { ops, report, journal, restored })
     }
@@ -140,16 +171,68 @@ fn recovered_hard_state(newest: HardStateRecord, last: LogId) -> Result<HardStat
     Ok(newest)
 }
 
-/// Whether nobody else could repair this member. What the log said last is looked for beyond the damage too.
-fn is_sole_voter(segments: &Segments<'_>, identity: Identity, founding: &Configuration) -> bool {
-    let newest = replay::newest_configuration(segments, identity);
-    let configuration = newest.as_ref().unwrap_or(founding);
+/// The files that are neither segments nor snapshots, whole; of segments the names only.
+fn read_small(directory: &dyn Directory, names: &[String]) -> Result<Files, RestoreError> {
+    const SMALL_BYTES_MAX: u64 = 1 << 20;
+    let mut files = Files::new();
+    for name in names.iter().filter(|name| !name.starts_with(snapshot::PREFIX)) {
+        let is_segment = name.starts_with(segment::PREFIX);
+        let bytes =
+            if is_segment { Vec::new() } else { directory::read(directory, name, 0, SMALL_BYTES_MAX)? };
+        files.insert(name.clone(), bytes);
+    }
+    Ok(files)
+}
+
+/// The snapshot that the log names, checked whole; none if it names none.
+fn read_current(
+    directory: &dyn Directory,
+    reading: &Reading,
+    identity: Identity,
+) -> Option<Result<(u64, SnapshotMeta), Damage>> {
+    let serial = reading.log.base().file;
+    if serial == 0 {
+        return None;
+    }
+    let damage = |offset, what| Damage { file: snapshot::file_name(serial), offset, what };
+    Some(match snapshot::verify(Home::new(identity, serial), directory) {
+        Ok(snapshot) if reading.log.agrees_with(&snapshot) => Ok((serial, snapshot)),
+        Ok(snapshot) => {
+            Err(damage(0, format!("it is a snapshot of {}, not the one that the log names", snapshot.last)))
+        }
+        Err(Unread::Missing) => Err(damage(0, "the file is missing".to_owned())),
+        Err(Unread::Damaged(offset, what)) => Err(damage(offset, what)),
+    })
+}
+
+/// The log and the snapshot that it stands on. One that is lost takes with it all that was built on it: a hole from 0.
+pub(super) fn settle_log(
+    directory: &dyn Directory,
+    reading: &Reading,
+    identity: Identity,
+) -> (Built, Option<(u64, SnapshotMeta)>, Option<Damage>) {
+    let snapshot = match read_current(directory, reading, identity).transpose() {
+        Ok(snapshot) => snapshot,
+        Err(damage) => return (Built::default(), None, Some(damage)),
+    };
+    match reading.log.clone().build() {
+        Some(built) => (built, snapshot, None),
+        None => {
+            let first = reading.live.first().copied().unwrap_or(0);
+            let what = "entries are missing between what the snapshot covers and the first segment";
+            (Built::default(), None, Some(Damage::at(first, 0, what)))
+        }
+    }
+}
+
+/// Whether nobody else could repair this member.
+fn is_sole_voter(configuration: &Configuration, identity: Identity) -> bool {
     let voters: Vec<_> = configuration.voters.union(&configuration.outgoing).collect();
     voters == [&identity.member]
 }
 
 /// The segments that stay get back the copy of their header that was lost.
-fn repair_headers(segments: &Segments<'_>, reading: &Reading<'_>, ops: &mut Vec<DiskOp>) -> u64 {
+fn repair_headers(segments: &Segments, reading: &Reading, ops: &mut Vec<DiskOp>) -> u64 {
     let mut repaired = 0;
     for number in staying(reading) {
         let Some(HeaderState::Valid { header, bad_copy: Some(copy) }) =
@@ -167,34 +250,54 @@ fn repair_headers(segments: &Segments<'_>, reading: &Reading<'_>, ops: &mut Vec<
 }
 
 /// The live segments but the tail, which is superseded by its copy.
-fn staying<'a>(reading: &'a Reading<'_>) -> &'a [u64] {
+fn staying(reading: &Reading) -> &[u64] {
     reading.live.split_last().map_or(&[], |(_, staying)| staying)
 }
 
-/// Copies the segment in which the log ends to a fresh one, and returns where the log goes on.
+/// What the header of a segment says that continues no other.
+#[derive(Clone, Copy)]
+struct Fresh {
+    first_index: Index,
+    base: Base,
+}
+
+/// Copies the segment in which the log ends to a fresh one, or begins one, and returns where the log goes on.
 fn rewrite(
     config: &JournalConfig,
     identity: Identity,
-    segments: &Segments<'_>,
-    reading: &Reading<'_>,
+    segments: &Segments,
+    reading: &Reading,
+    fresh: Fresh,
     mark: LogMark,
     ops: &mut Vec<DiskOp>,
 ) -> Position {
     let highest = segments.last_key_value().map_or(0, |(number, _)| *number);
     let number = highest.max(mark.segment) + 1;
     let identity_digest = identity_digest(identity);
-    let (previous, first_batch, batches) = match &reading.tail {
+    let last_batch = reading.last_batch.max(mark.synced_to).max(reading.synced_to);
+    let (previous, first_batch, last_batch, fresh, batches) = match &reading.tail {
         Some(Tail { header, batches }) => {
             let from = Place { identity_digest, segment: header.number };
             let to = Place { identity_digest, segment: number };
-            (header.previous, header.first_batch, segment::copy_batches(batches, from, to))
+            let kept = Fresh { first_index: header.first_index, base: header.base };
+            let batches = segment::copy_batches(batches, from, to);
+            (header.previous, header.first_batch, reading.last_batch, kept, batches)
         }
-        None => (0, 1, Vec::new()),
+        None => (0, last_batch + 1, last_batch, fresh, Vec::new()),
     };
     let offset = HEADER_BYTES + batches.len();
     let bytes = config.segment_bytes.max(offset as u64);
-    let header =
-        SegmentHeader { identity, number, previous, first_batch, synced_to: reading.last_batch, bytes };
+    let Fresh { first_index, base } = fresh;
+    let header = SegmentHeader {
+        identity,
+        number,
+        previous,
+        first_batch,
+        synced_to: last_batch,
+        bytes,
+        first_index,
+        base,
+    };
     let file = segment::file_name(number);
     ops.push(DiskOp::Create { file: file.clone(), bytes });
     if !batches.is_empty() {
@@ -204,16 +307,66 @@ fn rewrite(
     ops.push(DiskOp::SyncDirectory);
     ops.push(DiskOp::Write { file: file.clone(), offset: 0, bytes: header.encode() });
     ops.push(DiskOp::Sync { file: file.clone() });
-    Position { segment: number, file, offset, bytes, last_batch: reading.last_batch }
+    Position { segment: number, file, offset, bytes, last_batch }
 }
 
-/// Removes every segment but those that stay.
-fn remove_superseded(segments: &Segments<'_>, reading: &Reading<'_>, ops: &mut Vec<DiskOp>) {
+/// Removes every segment but those that stay, and every snapshot but the current one. Counts the snapshots.
+fn remove_superseded(
+    segments: &Segments,
+    reading: &Reading,
+    names: &[String],
+    current: Option<u64>,
+    ops: &mut Vec<DiskOp>,
+) -> u64 {
     let before = ops.len();
     for number in segments.keys().filter(|number| !staying(reading).contains(number)) {
         ops.push(DiskOp::Remove { file: segment::file_name(*number) });
     }
+    let mut orphans = 0;
+    for serial in serials(names).filter(|serial| Some(*serial) != current) {
+        orphans += 1;
+        ops.push(DiskOp::Remove { file: snapshot::file_name(serial) });
+    }
     if ops.len() > before {
         ops.push(DiskOp::SyncDirectory);
     }
+    orphans
+}
+
+fn serials(names: &[String]) -> impl Iterator<Item = u64> {
+    names.iter().filter_map(|name| snapshot::parse_name(name))
+}
+
+/// What the journal goes on with.
+fn found(
+    segments: &Segments,
+    reading: &Reading,
+    built: &Built,
+    snapshot: &Option<(u64, SnapshotMeta)>,
+    position: &Position,
+    fresh: Fresh,
+    names: &[String],
+) -> Found {
+    let header = |number: &u64| segments.get(number).and_then(Segment::header);
+    let live = |number: &u64| {
+        header(number).map(|header| LiveSegment { number: *number, first_index: header.first_index })
+    };
+    let tail = reading.tail.as_ref().map(|tail| tail.header);
+    let first_index = tail.map_or(fresh.first_index, |tail| tail.first_index);
+    let mut live: VecDeque<LiveSegment> = staying(reading).iter().filter_map(live).collect();
+    live.push_back(LiveSegment { number: position.segment, first_index });
+    let mut index = built.index.clone();
+    if let Some(tail) = tail {
+        index.rename_segment(tail.number, position.segment);
+    }
+    let mut snapshots = Snapshots::default();
+    snapshots.last_serial = serials(names).max().unwrap_or(0).max(reading.log.base().file);
+    let base = match snapshot {
+        Some((file, snapshot)) => {
+            snapshots.complete.insert(*file, snapshot.clone());
+            Base { file: *file, last: snapshot.last, through: built.base }
+        }
+        None => Base::default(),
+    };
+    Found { segments: live, index, base, snapshots }
 }

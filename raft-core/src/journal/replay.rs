@@ -10,12 +10,14 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::View;
+use super::directory::{self, Directory};
 use super::hard_state::LogMark;
+use super::index::Sample;
+use super::log_builder::LogBuilder;
 use super::record::{self, Record};
 use super::sector::{describe, identity_digest, is_zero};
 use super::segment::{self, HEADER_BYTES, HeaderState, Parsed, Place, SegmentHeader};
-use crate::entry::{Entry, Payload};
+use crate::entry::Payload;
 use crate::error::RestoreError;
 use crate::membership::Configuration;
 use crate::types::Index;
@@ -30,7 +32,7 @@ pub(super) struct Damage {
 }
 
 impl Damage {
-    fn at(segment: u64, offset: usize, what: impl ToString) -> Damage {
+    pub(super) fn at(segment: u64, offset: usize, what: impl ToString) -> Damage {
         Damage { file: segment::file_name(segment), offset: offset as u64, what: what.to_string() }
     }
 }
@@ -41,13 +43,12 @@ impl From<Damage> for RestoreError {
     }
 }
 
-/// A segment file.
-pub(super) struct Segment<'a> {
-    pub(super) file: &'a [u8],
+/// A segment file, of which only the header has been read.
+pub(super) struct Segment {
     pub(super) state: HeaderState,
 }
 
-impl Segment<'_> {
+impl Segment {
     pub(super) fn header(&self) -> Option<SegmentHeader> {
         match self.state {
             HeaderState::Valid { header, .. } => Some(header),
@@ -57,18 +58,18 @@ impl Segment<'_> {
 }
 
 /// Segments by number.
-pub(super) type Segments<'a> = BTreeMap<u64, Segment<'a>>;
+pub(super) type Segments = BTreeMap<u64, Segment>;
 
 /// The segment in which the log ends.
-pub(super) struct Tail<'a> {
+pub(super) struct Tail {
     pub(super) header: SegmentHeader,
     /// Its batches that count.
-    pub(super) batches: &'a [u8],
+    pub(super) batches: Vec<u8>,
 }
 
 /// The log, as far as it can be had.
-pub(super) struct Reading<'a> {
-    pub(super) entries: Vec<Entry>,
+pub(super) struct Reading {
+    pub(super) log: LogBuilder,
     /// The last batch read.
     pub(super) last_batch: u64,
     /// The highest `synced_to` seen anywhere.
@@ -79,28 +80,29 @@ pub(super) struct Reading<'a> {
     pub(super) damage: Option<Damage>,
     /// The segments that hold the log, ascending; the tail is the last.
     pub(super) live: Vec<u64>,
-    pub(super) tail: Option<Tail<'a>>,
+    pub(super) tail: Option<Tail>,
 }
 
 /// Finds the segments among the files of a directory, and refuses what is not this directory's.
-pub(super) fn segments<'a>(files: &View<'a>, identity: Identity) -> Result<Segments<'a>, RestoreError> {
+pub(super) fn segments(
+    directory: &dyn Directory,
+    names: &[String],
+    identity: Identity,
+) -> Result<Segments, RestoreError> {
     let mut segments = Segments::new();
-    for (name, file) in files.range(segment::PREFIX..) {
-        if !name.starts_with(segment::PREFIX) {
-            break;
-        }
-        let unsupported = |what: String| RestoreError::Unsupported { file: (*name).to_owned(), what };
+    for name in names.iter().filter(|name| name.starts_with(segment::PREFIX)) {
+        let unsupported = |what: String| RestoreError::Unsupported { file: name.clone(), what };
         let Some(number) = segment::parse_name(name) else {
             return Err(unsupported("not a segment's name; the journal never made this file".to_owned()));
         };
-        let state = segment::read_header(file);
+        let state = segment::read_header(&directory::read(directory, name, 0, HEADER_BYTES as u64)?);
         match &state {
             HeaderState::Unsupported(version) => {
                 return Err(unsupported(format!("format version {version} is not known to this version")));
             }
             HeaderState::Valid { header, .. } if header.identity != identity => {
                 let what = format!("it belongs to {}", describe(header.identity));
-                return Err(RestoreError::WrongIdentity { file: (*name).to_owned(), what });
+                return Err(RestoreError::WrongIdentity { file: name.clone(), what });
             }
             HeaderState::Valid { header, .. } if header.number != number || header.previous >= number => {
                 let what = format!("it is segment {} under another name; rename it back", header.number);
@@ -108,50 +110,19 @@ pub(super) fn segments<'a>(files: &View<'a>, identity: Identity) -> Result<Segme
             }
             HeaderState::Valid { .. } | HeaderState::Void | HeaderState::Damaged => {}
         }
-        segments.insert(number, Segment { file, state });
+        segments.insert(number, Segment { state });
     }
     Ok(segments)
 }
 
-/// Reads the log. Damage is part of the result; an error is what no cut could cure.
-pub(super) fn read<'a>(
-    segments: &Segments<'a>,
+/// Reads the log, one segment in memory at a time. Damage is part of the result; an error is what no cut could cure.
+pub(super) fn read(
+    directory: &dyn Directory,
+    segments: &Segments,
     identity: Identity,
     mark: LogMark,
-) -> Result<Reading<'a>, RestoreError> {
-    let (chain, damage) = chain(segments, mark);
-    let highest = chain.iter().map(|(header, _)| header.synced_to).max().unwrap_or(0);
-    let mut reading = Reading {
-        entries: Vec::new(),
-        last_batch: 0,
-        synced_to: highest.max(mark.synced_to),
-        is_torn: false,
-        damage: None,
-        live: Vec::new(),
-        tail: None,
-    };
-    for (position, (header, file)) in chain.iter().enumerate() {
-        if header.first_batch != reading.last_batch + 1 {
-            let what = format!("it starts with batch {}, after {}", header.first_batch, reading.last_batch);
-            return Err(RestoreError::Unsupported { file: segment::file_name(header.number), what });
-        }
-        let place = Place { identity_digest: identity_digest(identity), segment: header.number };
-        let next = chain.get(position + 1).map(|(next, _)| next.first_batch);
-        let end = read_segment(&mut reading, header, file, place, next)?;
-        reading.live.push(header.number);
-        reading.tail =
-            Some(Tail { header: *header, batches: file.get(HEADER_BYTES..end).unwrap_or_default() });
-        if reading.damage.is_some() {
-            return Ok(reading);
-        }
-    }
-    reading.damage = damage;
-    Ok(reading)
-}
-
-/// The segments that hold the log, ascending: the highest one that was begun, the one that it continues, and so on.
-/// If one of them is lost, what is left is the chain below it.
-fn chain<'a>(segments: &Segments<'a>, mark: LogMark) -> (Vec<(SegmentHeader, &'a [u8])>, Option<Damage>) {
+    bytes_max: u64,
+) -> Result<Reading, RestoreError> {
     const LOST: &str = "the segment's header is lost, or the whole file";
     let begun = segments.iter().rev().find(|(_, segment)| segment.state != HeaderState::Void);
     let top = begun.map_or(0, |(number, _)| *number);
@@ -164,32 +135,89 @@ fn chain<'a>(segments: &Segments<'a>, mark: LogMark) -> (Vec<(SegmentHeader, &'a
     }
     let mut below = u64::MAX;
     loop {
-        let mut chain = Vec::new();
-        let mut next = segments.range(..below).rev().find(|(_, segment)| segment.header().is_some());
-        let lost = loop {
-            let Some((number, segment)) = next else { break None };
-            let Some(header) = segment.header() else { break Some(*number) };
-            chain.push((header, segment.file));
-            if header.previous == 0 {
-                break None;
+        let (chain, lost) = chain(segments, below);
+        let mut reading = read_chain(directory, &chain, identity, mark, bytes_max)?;
+        let starts_at = chain.first().map_or(Index(1), |header| header.first_index);
+        match lost {
+            // What the log has let go is removed, the oldest first: that is no loss.
+            Some(number) if segments.contains_key(&number) || !reading.log.has_let_go_of(starts_at) => {
+                damage = Some(Damage::at(number, 0, LOST));
+                below = number;
             }
-            next = segments.get_key_value(&header.previous);
-            if next.is_none() {
-                break Some(header.previous);
+            Some(_) | None => {
+                if reading.damage.is_none() {
+                    reading.damage = damage;
+                }
+                return Ok(reading);
             }
-        };
-        let Some(number) = lost else {
-            chain.reverse();
-            return (chain, damage);
-        };
-        damage = Some(Damage::at(number, 0, LOST));
-        below = number;
+        }
     }
+}
+
+/// The segments that hold the log, ascending: the highest one that was begun, the one that it continues, and so on,
+/// and the one that is not there, or has no header, if the chain ends at one.
+fn chain(segments: &Segments, below: u64) -> (Vec<SegmentHeader>, Option<u64>) {
+    let mut chain = Vec::new();
+    let mut next = segments.range(..below).rev().find(|(_, segment)| segment.header().is_some());
+    let lost = loop {
+        let Some((number, segment)) = next else { break None };
+        let Some(header) = segment.header() else { break Some(*number) };
+        chain.push(header);
+        if header.previous == 0 {
+            break None;
+        }
+        next = segments.get_key_value(&header.previous);
+        if next.is_none() {
+            break Some(header.previous);
+        }
+    };
+    chain.reverse();
+    (chain, lost)
+}
+
+fn read_chain(
+    directory: &dyn Directory,
+    chain: &[SegmentHeader],
+    identity: Identity,
+    mark: LogMark,
+    bytes_max: u64,
+) -> Result<Reading, RestoreError> {
+    let highest = chain.iter().map(|header| header.synced_to).max().unwrap_or(0);
+    let start = chain.first().map_or(Index(0), |header| header.first_index.previous());
+    let mut reading = Reading {
+        log: LogBuilder::new(start, bytes_max),
+        last_batch: chain.first().map_or(0, |header| header.first_batch.saturating_sub(1)),
+        synced_to: highest.max(mark.synced_to),
+        is_torn: false,
+        damage: None,
+        live: Vec::new(),
+        tail: None,
+    };
+    for (position, header) in chain.iter().enumerate() {
+        let name = segment::file_name(header.number);
+        if header.first_batch != reading.last_batch + 1 {
+            let what = format!("it starts with batch {}, after {}", header.first_batch, reading.last_batch);
+            return Err(RestoreError::Unsupported { file: name, what });
+        }
+        reading.log.note_base(header.base);
+        let mut file = directory::read(directory, &name, 0, header.bytes)?;
+        let place = Place { identity_digest: identity_digest(identity), segment: header.number };
+        let next = chain.get(position + 1).map(|next| next.first_batch);
+        let end = read_segment(&mut reading, header, &file, place, next)?;
+        reading.live.push(header.number);
+        file.truncate(end.max(HEADER_BYTES));
+        let batches = file.split_off(HEADER_BYTES.min(file.len()));
+        reading.tail = Some(Tail { header: *header, batches });
+        if reading.damage.is_some() {
+            break;
+        }
+    }
+    Ok(reading)
 }
 
 /// Reads a segment's batches, up to where the next segment starts, and returns where they end.
 fn read_segment(
-    reading: &mut Reading<'_>,
+    reading: &mut Reading,
     header: &SegmentHeader,
     file: &[u8],
     place: Place,
@@ -204,17 +232,13 @@ fn read_segment(
                 let Some(records) = record::decode(segment::payload(batch, bytes, &mut scratch)) else {
                     return Err(unknown(header, offset, number));
                 };
-                match check(&reading.entries, &records) {
-                    Checked::Fits => {}
-                    Checked::Reserved => return Err(unknown(header, offset, number)),
-                    Checked::Contradicts(what) => {
-                        reading.damage = Some(Damage::at(header.number, offset, what));
-                        break;
-                    }
+                if let Err(what) = reading.log.check(&records) {
+                    reading.damage = Some(Damage::at(header.number, offset, what));
+                    break;
                 }
-                for record in records {
-                    apply(&mut reading.entries, record);
-                }
+                let at =
+                    Sample { first: Index(0), segment: header.number, offset: offset as u64, batch: number };
+                reading.log.apply(records, at);
                 reading.synced_to = reading.synced_to.max(batch.synced_to);
                 reading.last_batch = number;
                 offset += bytes.len();
@@ -247,7 +271,7 @@ fn unknown(header: &SegmentHeader, offset: usize, number: u64) -> RestoreError {
 
 /// The batch at `offset` of the last segment is not all there. A torn write of a crash, the end of the log, or a
 /// loss?
-fn read_end(reading: &mut Reading<'_>, header: &SegmentHeader, file: &[u8], place: Place, offset: usize) {
+fn read_end(reading: &mut Reading, header: &SegmentHeader, file: &[u8], place: Place, offset: usize) {
     let number = reading.last_batch + 1;
     reading.synced_to = reading.synced_to.max(segment::highest_synced_to(file, place, offset));
     if reading.synced_to >= number {
@@ -261,60 +285,23 @@ fn read_end(reading: &mut Reading<'_>, header: &SegmentHeader, file: &[u8], plac
     }
 }
 
-enum Checked {
-    Fits,
-    /// A kind that nobody writes yet.
-    Reserved,
-    Contradicts(&'static str),
-}
-
-/// Whether all records of a batch follow from the log before it.
-fn check(entries: &[Entry], records: &[Record]) -> Checked {
-    let mut last = Index(entries.len() as u64);
-    for record in records {
-        match record {
-            Record::Truncate { from } => {
-                if *from == Index(0) || *from > last.next() {
-                    return Checked::Contradicts("a truncation from beyond the end of the log");
-                }
-                last = from.previous();
-            }
-            Record::Append { entries } => {
-                for entry in entries {
-                    if entry.index != last.next() {
-                        return Checked::Contradicts("an entry that does not follow the one before it");
-                    }
-                    last = entry.index;
-                }
-            }
-            Record::Seal => {}
-            Record::Chunk(_) | Record::Install(_) | Record::Discard(_) => return Checked::Reserved,
-        }
-    }
-    Checked::Fits
-}
-
-fn apply(log: &mut Vec<Entry>, record: Record) {
-    match record {
-        Record::Truncate { from } => log.truncate(from.previous().0 as usize),
-        Record::Append { entries } if log.is_empty() => *log = entries,
-        Record::Append { entries } => log.extend(entries),
-        Record::Seal | Record::Chunk(_) | Record::Install(_) | Record::Discard(_) => {}
-    }
-}
-
 /// The newest configuration in any intact batch, whether or not the log reaches it.
-pub(super) fn newest_configuration(segments: &Segments<'_>, identity: Identity) -> Option<Configuration> {
+pub(super) fn newest_configuration(
+    directory: &dyn Directory,
+    segments: &Segments,
+    identity: Identity,
+) -> Option<Configuration> {
     let mut newest: Option<(u64, Configuration)> = None;
     let mut scratch = Vec::new();
     for (number, segment) in segments {
         let Some(header) = segment.header() else { continue };
+        let Ok(file) = directory.read(&segment::file_name(*number), 0, header.bytes) else { continue };
         let place = Place { identity_digest: identity_digest(identity), segment: *number };
-        for offset in (HEADER_BYTES..segment.file.len()).step_by(super::sector::SECTOR) {
-            let Some(sector) = super::sector::sector(segment.file, offset) else { break };
+        for offset in (HEADER_BYTES..file.len()).step_by(super::sector::SECTOR) {
+            let Some(sector) = super::sector::sector(&file, offset) else { break };
             let Some(batch) = segment::batch_header(sector, place, offset) else { continue };
             let Parsed::Batch(batch, bytes) =
-                segment::parse(segment.file, header.bytes, place, offset, batch.number)
+                segment::parse(&file, header.bytes, place, offset, batch.number)
             else {
                 continue;
             };
@@ -331,7 +318,12 @@ pub(super) fn newest_configuration(segments: &Segments<'_>, identity: Identity) 
 }
 
 fn last_configuration(record: Record) -> Option<Configuration> {
-    let Record::Append { entries } = record else { return None };
+    let entries = match record {
+        Record::Append { entries } => entries,
+        Record::Install { snapshot, .. } => return Some(snapshot.configuration),
+        Record::Discard { discard, .. } => return Some(discard.snapshot.configuration),
+        Record::Truncate { .. } | Record::Seal => return None,
+    };
     entries.into_iter().rev().find_map(|entry| match entry.payload {
         Payload::Configuration(configuration) => Some(configuration),
         Payload::Noop | Payload::Command(_) | Payload::FeatureLevel(_) | Payload::Digest { .. } => None,

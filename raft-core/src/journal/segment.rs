@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::sector::{self, Reader, SECTOR, Sealed, Writer, is_zero, u32_at, u64_at};
+use crate::types::{Index, LogId, Term};
 use crate::write::Identity;
 
 const MAGIC: &[u8; 8] = b"RAFTsegm";
@@ -47,6 +48,21 @@ pub struct SegmentHeader {
     pub synced_to: u64,
     /// Its length, allocated and full of zeros before this header was written.
     pub bytes: u64,
+    /// The index of the next entry when it was begun.
+    pub first_index: Index,
+    /// Where the log began then; all zeros: at 1.
+    pub base: Base,
+}
+
+/// Where a log begins: after what a snapshot covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Base {
+    /// The number in the name of the snapshot's file, 0 for none.
+    pub file: u64,
+    /// The last entry that the snapshot covers.
+    pub last: LogId,
+    /// The last entry that the log has let go.
+    pub through: LogId,
 }
 
 impl SegmentHeader {
@@ -56,7 +72,12 @@ impl SegmentHeader {
         writer.u32(0);
         writer.identity(self.identity);
         writer.u32(0);
+        let Base { file, last, through } = self.base;
         for field in [self.number, self.previous, self.first_batch, self.synced_to, self.bytes] {
+            writer.u64(field);
+        }
+        writer.u64(self.first_index.0);
+        for field in [file, last.term.0, last.index.0, through.term.0, through.index.0] {
             writer.u64(field);
         }
         writer.finish().repeat(HEADER_COPIES)
@@ -73,8 +94,14 @@ impl SegmentHeader {
             first_batch: fields.u64(),
             synced_to: fields.u64(),
             bytes: fields.u64(),
+            first_index: Index(fields.u64()),
+            base: Base { file: fields.u64(), last: log_id(fields), through: log_id(fields) },
         }
     }
+}
+
+fn log_id(fields: &mut Reader<'_>) -> LogId {
+    LogId { term: Term(fields.u64()), index: Index(fields.u64()) }
 }
 
 /// What a segment's header is worth.
@@ -251,7 +278,7 @@ pub(super) fn parse(file: &[u8], bytes: u64, place: Place, offset: usize, number
     let Some(batch) = file.get(offset..offset + length) else {
         return Parsed::Damaged { at: file.len(), what: "the file is cut short" };
     };
-    if xxh3_64(&batch[BATCH_HEADER..]) == header.checksum {
+    if is_intact(header, batch) {
         return Parsed::Batch(header, batch);
     }
     if batch.chunks(SECTOR).any(is_zero) {
@@ -263,6 +290,11 @@ pub(super) fn parse(file: &[u8], bytes: u64, place: Place, offset: usize, number
         .find(|sector| !has_mark(sector))
         .map_or(0, |(ordinal, _)| ordinal as usize);
     Parsed::Damaged { at: offset + at * SECTOR, what: "a batch is not what was written" }
+}
+
+/// Whether the bytes of a batch are what was written.
+pub(super) fn is_intact(header: BatchHeader, batch: &[u8]) -> bool {
+    xxh3_64(&batch[BATCH_HEADER..]) == header.checksum
 }
 
 /// The records' bytes of an intact batch: in place if it has one sector, else gathered in `scratch`.

@@ -5,3 +5,4 @@ mod damage;
 mod disk;
 mod format;
 mod queue;
+mod snapshots;

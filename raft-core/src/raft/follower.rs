@@ -34,7 +34,7 @@ impl Raft {
     }
 
     /// Recognises the sender as the leader of this term (Raft §5.2: there is only one).
-    fn follow(&mut self, from: Sender, round: Round) -> Result<(), Violation> {
+    pub(super) fn follow(&mut self, from: Sender, round: Round) -> Result<(), Violation> {
         let two = |known| Violation::TwoLeaders { term: self.hard_state.term, known, other: from.member };
         match &self.role {
             Role::Leader(_) => return Err(two(self.identity.member)),
@@ -125,14 +125,18 @@ impl Raft {
     /// The append does not fit. It is kept if it only came early; the leader is told where to look.
     fn refuse(&mut self, previous: LogId, entries: Vec<Entry>) {
         let below = LogId { term: previous.term, index: previous.index.previous() };
-        let hint = self.log.agreement_hint(below);
+        // Above the base, since everything through the commit index matches; a base is always something to agree on.
+        let hint = self.log.agreement_hint(below).unwrap_or(self.log.base());
         let early = previous.index > self.log.last().index;
         let bytes_max = self.config.shelf_bytes_max;
         if let Role::Follower(follower) = &mut self.role {
             if early {
                 follower.shelf.put(previous, entries, bytes_max);
             }
-            follower.rejection_owed = Some((previous, hint));
+            // What is on the shelf need not come again: the gap that is named ends where the shelf begins.
+            let refused =
+                follower.shelf.first().filter(|first| first.index < previous.index).unwrap_or(previous);
+            follower.rejection_owed = Some((refused, hint));
         }
     }
 
@@ -144,7 +148,7 @@ impl Raft {
 
     /// A leader's commit index speaks of the leader's log: it counts here only as far as this leader confirmed that
     /// the logs agree.
-    fn advance_follower_commit(&mut self) {
+    pub(super) fn advance_follower_commit(&mut self) {
         if let Role::Follower(follower) = &self.role {
             let commit = follower.leader_commit.min(follower.confirmed);
             self.commit = self.commit.max(commit);

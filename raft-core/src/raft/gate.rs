@@ -6,10 +6,14 @@
 //!    synced     under way    gathered
 //! ```
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::mem;
 
 use crate::message::Envelope;
 use crate::raft::log::Log;
+use crate::snapshot::{Chunk, Discard, SnapshotMeta};
 use crate::types::{Boot, Index, Instant, Term};
 use crate::write::{Durable, HardState, Persist, Write};
 
@@ -49,7 +53,11 @@ pub(crate) struct Gate {
     term_write: u64,
     hard_state_changed: bool,
     truncate_from: Option<Index>,
-    /// The end of the log as handed out so far.
+    chunks: Vec<Chunk>,
+    chunk_bytes: u64,
+    install: Option<Box<SnapshotMeta>>,
+    discard: Option<Box<Discard>>,
+    /// The end of the log as handed out so far; with an install at hand, the snapshot's last entry.
     handed_out_through: Index,
     unsynced: VecDeque<Unsynced>,
     unsynced_bytes: u64,
@@ -69,6 +77,10 @@ impl Gate {
             term_write: 0,
             hard_state_changed: false,
             truncate_from: None,
+            chunks: Vec::new(),
+            chunk_bytes: 0,
+            install: None,
+            discard: None,
             handed_out_through: log_end,
             unsynced: VecDeque::new(),
             unsynced_bytes: 0,
@@ -97,6 +109,30 @@ impl Gate {
             self.handed_out_through = end;
             self.truncate_from = Some(self.truncate_from.map_or(from, |earlier| earlier.min(from)));
         }
+    }
+
+    /// Notes a piece of an incoming snapshot.
+    pub(crate) fn chunk(&mut self, chunk: Chunk) {
+        self.chunk_bytes += chunk.bytes.len() as u64;
+        self.chunks.push(chunk);
+    }
+
+    /// Notes that a received snapshot took the place of the whole log. What is on disk of the old log agrees with the
+    /// new one through `agreed` only, and the rest of it is worth nothing from here on.
+    pub(crate) fn install(&mut self, snapshot: SnapshotMeta, agreed: Index) {
+        self.log_durable = self.log_durable.min(agreed);
+        for write in &mut self.unsynced {
+            write.log_through = write.log_through.min(agreed);
+        }
+        self.truncate_from = None;
+        self.discard = None;
+        self.handed_out_through = snapshot.last.index;
+        self.install = Some(Box::new(snapshot));
+    }
+
+    /// Notes that the beginning of the log may go.
+    pub(crate) fn discard(&mut self, discard: Discard) {
+        self.discard = Some(Box::new(discard));
     }
 
     /// The log is durable through here.
@@ -131,12 +167,18 @@ impl Gate {
 
     /// The write after which every change so far, of hard state and log, is on disk.
     pub(crate) fn everything(&self, log: &Log) -> u64 {
-        if self.is_dirty(log) { self.next } else { self.next - 1 }
+        match &self.install {
+            // What follows an install goes in the write after it.
+            Some(install) if log.last().index > install.last.index => self.next + 1,
+            Some(_) => self.next,
+            None if self.is_dirty(log) => self.next,
+            None => self.next - 1,
+        }
     }
 
-    /// Bytes of writes handed out and not yet synced.
+    /// Bytes of writes handed out and not yet synced, and of the pieces of a snapshot to be handed out.
     pub(crate) fn unsynced_bytes(&self) -> u64 {
-        self.unsynced_bytes
+        self.unsynced_bytes + self.chunk_bytes
     }
 
     /// When the oldest write under way was handed out.
@@ -145,7 +187,12 @@ impl Gate {
     }
 
     fn is_dirty(&self, log: &Log) -> bool {
-        self.hard_state_changed || self.truncate_from.is_some() || log.last().index > self.handed_out_through
+        self.hard_state_changed
+            || self.truncate_from.is_some()
+            || log.last().index > self.handed_out_through
+            || !self.chunks.is_empty()
+            || self.install.is_some()
+            || self.discard.is_some()
     }
 
     /// Hands out everything gathered so far as one write.
@@ -153,15 +200,18 @@ impl Gate {
         if !self.is_dirty(log) {
             return None;
         }
-        let end = log.last().index;
-        let append = log.slice(self.handed_out_through.next(), end, u64::MAX);
+        let install = self.install.take();
+        // An install closes its write.
+        let end = install.as_ref().map_or(log.last().index, |snapshot| snapshot.last.index);
         let write = Write {
             hard_state: self.hard_state_changed.then_some(hard_state),
-            truncate_from: self.truncate_from.take(),
-            append,
-            ..Write::default()
+            truncate_from: self.truncate_from.take_if(|_| install.is_none()),
+            append: log.slice(self.handed_out_through.next(), end, u64::MAX),
+            chunks: mem::take(&mut self.chunks),
+            discard_through: self.discard.take_if(|_| install.is_none()),
+            install,
         };
-        let bytes = crate::entry::entries_size(&write.append);
+        let bytes = crate::entry::entries_size(&write.append) + mem::take(&mut self.chunk_bytes);
         let number = self.next;
         self.unsynced.push_back(Unsynced { number, handed_out: now, bytes, log_through: end });
         self.unsynced_bytes += bytes;

@@ -14,6 +14,15 @@ impl Raft {
     /// The rule that is broken, in words: a defect of this crate.
     pub fn check_invariants(&self) -> Result<(), String> {
         let last = self.log.last();
+        let (base, snapshot) = (self.log.base().index, self.snapshot_last().index);
+        if base > snapshot
+            || (snapshot > self.applied && self.restoring.is_none() && self.unapplied.is_empty())
+        {
+            return Err(format!(
+                "base {base} <= snapshot {snapshot} <= applied {} does not hold",
+                self.applied
+            ));
+        }
         let marks = [self.applied, self.applying, self.commit, last.index];
         if !marks.is_sorted() {
             return Err(format!("applied <= applying <= commit <= last does not hold: {marks:?}"));
@@ -26,6 +35,12 @@ impl Raft {
         }
         if last.term > self.hard_state.term {
             return Err(format!("the last entry {last} is of a later term than {}", self.hard_state.term));
+        }
+        if self.log.cached_from() > last.index.next() || self.log.cached_from() <= base {
+            return Err(format!(
+                "entries in memory from {}, in a log {base}..{last}",
+                self.log.cached_from()
+            ));
         }
         let mut previous: Option<crate::types::LogId> = None;
         for entry in self.log.iter() {
@@ -54,7 +69,8 @@ impl Raft {
                         ));
                     }
                 }
-                if self.log.term_at(leader.term_start) != Some(self.hard_state.term) {
+                let own = self.log.term_at(leader.term_start);
+                if leader.term_start > self.log.base().index && own != Some(self.hard_state.term) {
                     return Err(format!("the leader has no entry of its own at {}", leader.term_start));
                 }
                 Ok(())

@@ -1,15 +1,24 @@
 //! A leader's side of replication: heartbeats, appends, the commit rule (Raft §5.3, §5.4.2), check-quorum.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
-use super::progress::Progress;
+use bytes::Bytes;
+
+use super::log::Log;
+use super::progress::{Fetched, Mode, Progress, Want};
 use super::role::{Leader, Role};
+use super::transfer::Transfer;
 use super::{Raft, Sender};
+use crate::config::Config;
 use crate::entry::{Entry, Payload, entries_size, last_id};
 use crate::error::{Refused, Violation};
-use crate::message::{Append, AppendAcknowledgement, AppendRejection, Heartbeat, Message};
-use crate::types::{Boot, Index, Instant, LogId, Member, Round};
+use crate::message::{
+    Append, AppendAcknowledgement, AppendRejection, Heartbeat, Message, SnapshotChunk, SnapshotChunkAnswer,
+};
+use crate::snapshot::SnapshotMeta;
+use crate::types::{Boot, Index, Instant, LogId, Member, Round, Term};
 
 impl Raft {
     /// Takes office: probes every peer from the end of its own log, and opens the term with an entry of its own,
@@ -98,11 +107,18 @@ impl Raft {
         m: &AppendAcknowledgement,
     ) -> Result<(), Violation> {
         let end = self.log.last().index;
+        let (now, base) = (self.now, self.log.base().index);
         let Some(peer) = self.peer_answered(from, m.round) else { return Ok(()) };
         if m.matched > end {
             return Err(Violation::AcknowledgedBeyondLog(from.member));
         }
-        if peer.acknowledge(m.matched) {
+        let is_news = peer.acknowledge(m.matched, now);
+        if let Mode::Snapshot(transfer) = &peer.mode
+            && peer.matched >= base.min(transfer.snapshot.last.index)
+        {
+            peer.finish_snapshot();
+        }
+        if is_news {
             self.advance_commit();
         }
         self.confirm_reads();
@@ -110,10 +126,26 @@ impl Raft {
     }
 
     pub(super) fn handle_rejection(&mut self, from: Sender, m: &AppendRejection) {
-        let hint = self.log.agreement_hint(m.hint);
+        let hint = self.log.agreement_hint(m.hint).map(|hint| hint.index);
+        let now = self.now;
         if let Some(peer) = self.peer_answered(from, m.round) {
-            peer.reject(m.refused.index, hint.index);
+            peer.reject(m.refused.index, hint, m.last, now);
             self.confirm_reads();
+        }
+    }
+
+    pub(super) fn handle_chunk_answer(&mut self, from: Sender, m: &SnapshotChunkAnswer) {
+        let now = self.now;
+        // It confirms no round: it did not wait for the follower's term to be durable.
+        let Some(peer) = self.peer_answered(from, Round(0)) else { return };
+        if let Mode::Snapshot(transfer) = &mut peer.mode
+            && (transfer.snapshot.last, transfer.snapshot.digest) == (m.snapshot, m.digest)
+        {
+            let took = transfer.handle_answer(m.received, m.restart, now);
+            if let Some(took) = took {
+                peer.round_trip.measure(took);
+                peer.round_trip.handle_progress();
+            }
         }
     }
 
@@ -131,7 +163,7 @@ impl Raft {
             return;
         }
         let newly = self.commit.next().0..=agreed.0;
-        let bytes: u64 = newly.filter_map(|index| self.log.entry(Index(index))).map(Entry::size).sum();
+        let bytes: u64 = newly.filter_map(|index| self.log.cached(Index(index))).map(Entry::size).sum();
         self.commit = agreed;
         if let Role::Leader(leader) = &mut self.role {
             leader.uncommitted_bytes -= bytes;
@@ -198,30 +230,21 @@ impl Raft {
     }
 
     fn poll_peer_append(&mut self) -> Option<(Member, Message)> {
-        let (term, commit, end) = (self.hard_state.term, self.commit, self.log.last().index);
+        let view = View {
+            config: &self.config,
+            log: &self.log,
+            snapshot: self.snapshot.as_deref(),
+            now: self.now,
+            term: self.hard_state.term,
+            commit: self.commit,
+        };
         let Role::Leader(leader) = &mut self.role else { return None };
         let round = leader.round;
-        for (member, peer) in &mut leader.peers {
-            if peer.may_append(&self.config, end) {
-                let before = peer.next.previous();
-                let previous_term =
-                    self.log.term_at(before).expect("next is within the log or right after it");
-                let previous = LogId { term: previous_term, index: before };
-                let entries = self.log.slice(peer.next, end, self.config.append_bytes_max);
-                peer.sent(last_id(previous, &entries).index, entries_size(&entries), self.now);
-                peer.commit_told = commit;
-                return Some((*member, Message::Append(Append { term, round, previous, entries, commit })));
-            }
-            // Nothing to send, but a follower's own clients wait for the commit index. Asks for no answer, since the
-            // round is an old one.
-            if peer.commit_told < commit && peer.matched > peer.commit_told {
-                peer.commit_told = commit;
-                return Some((*member, Message::Heartbeat(Heartbeat { term, round, commit })));
-            }
-        }
-        None
+        leader
+            .peers
+            .iter_mut()
+            .find_map(|(member, peer)| view.next_message(peer, round).map(|message| (*member, message)))
     }
-
     /// Per peer: member, next index, match index.
     pub(super) fn progress(&self) -> Vec<(Member, Index, Index)> {
         match &self.role {
@@ -230,5 +253,96 @@ impl Raft {
             }
             Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => Vec::new(),
         }
+    }
+}
+
+/// What a message to a peer is made of.
+struct View<'a> {
+    config: &'a Config,
+    log: &'a Log,
+    snapshot: Option<&'a SnapshotMeta>,
+    now: Instant,
+    term: Term,
+    commit: Index,
+}
+
+impl View<'_> {
+    /// The next message to a peer, if one is due and what it carries is in memory.
+    fn next_message(&self, peer: &mut Progress, round: Round) -> Option<Message> {
+        let want = peer.wants(self.config, self.log.last().index);
+        let message = match want {
+            Some(want) if want.first <= self.log.base().index => {
+                // Too far behind for the log. The base is above 0, so there is a snapshot at or above it.
+                let snapshot = self.snapshot.expect("a log that does not start at 1 follows a snapshot");
+                peer.mode = Mode::Snapshot(Box::new(Transfer::new(snapshot.clone())));
+                peer.fetched = Fetched::Nothing;
+                None
+            }
+            Some(want) => self.append(peer, want, round),
+            None => None,
+        };
+        message.or_else(|| self.chunk(peer, round)).or_else(|| self.commit_news(peer, round))
+    }
+
+    fn append(&self, peer: &mut Progress, want: Want, round: Round) -> Option<Message> {
+        let entries = if self.is_silent(peer) {
+            Vec::new() // Bulk for one that may be gone would be wasted: it is asked where it is.
+        } else if want.first >= self.log.cached_from() {
+            self.log.slice(want.first, want.through, self.config.append_bytes_max)
+        } else {
+            self.take_fetched(peer, want)?
+        };
+        let previous =
+            self.log.id_at(want.first.previous()).expect("the log reaches to before its first entry");
+        peer.sent(want, last_id(previous, &entries).index, entries_size(&entries), self.now);
+        peer.commit_told = self.commit;
+        let (term, commit) = (self.term, self.commit);
+        Some(Message::Append(Append { term, round, previous, entries, commit }))
+    }
+
+    /// Whether a peer that is probed has not been heard for so long that its answer comes first.
+    fn is_silent(&self, peer: &Progress) -> bool {
+        matches!(peer.mode, Mode::Probe { .. }) && self.now.since(peer.heard) >= self.config.election_timeout
+    }
+
+    /// Entries that were read back, if they are the ones that are wanted, and the log's still.
+    fn take_fetched(&self, peer: &mut Progress, want: Want) -> Option<Vec<Entry>> {
+        let Fetched::Entries(entries) = &mut peer.fetched else { return None };
+        let first = entries.first().map(|entry| entry.index);
+        let entries = core::mem::take(entries);
+        peer.fetched = Fetched::Nothing;
+        let fits = first == Some(want.first) && entries.iter().all(|entry| self.log.holds(entry.id()));
+        fits.then(|| entries.into_iter().filter(|entry| entry.index <= want.through).collect())
+    }
+
+    fn chunk(&self, peer: &mut Progress, round: Round) -> Option<Message> {
+        let Mode::Snapshot(transfer) = &mut peer.mode else { return None };
+        let (offset, length) = transfer.wants(self.config)?;
+        let bytes = match &mut peer.fetched {
+            Fetched::Chunk(at, bytes) if *at == offset && bytes.len() as u64 == length => {
+                core::mem::take(bytes)
+            }
+            // Read for a place that is not wanted any more.
+            Fetched::Chunk(..) | Fetched::Entries(_) => {
+                peer.fetched = Fetched::Nothing;
+                return None;
+            }
+            Fetched::Nothing if length == 0 => Bytes::new(),
+            Fetched::Nothing | Fetched::Asked(_) => return None,
+        };
+        peer.fetched = Fetched::Nothing;
+        transfer.sent(offset, length, self.now);
+        let snapshot = Box::new(transfer.snapshot.clone());
+        Some(Message::SnapshotChunk(SnapshotChunk { term: self.term, round, snapshot, offset, bytes }))
+    }
+
+    /// Nothing to send, but a follower's own clients wait for the commit index. Asks for no answer, since the round is
+    /// an old one.
+    fn commit_news(&self, peer: &mut Progress, round: Round) -> Option<Message> {
+        if peer.commit_told < self.commit && peer.matched > peer.commit_told {
+            peer.commit_told = self.commit;
+            return Some(Message::Heartbeat(Heartbeat { term: self.term, round, commit: self.commit }));
+        }
+        None
     }
 }

@@ -1,6 +1,8 @@
 //! Outputs, built when they are polled: a hundred proposals and one drain make one write, and one message for each
 //! follower.
 
+use core::mem;
+
 use super::{Raft, Sender};
 use crate::action::{Action, RoleChange};
 use crate::entry::entries_size;
@@ -39,7 +41,8 @@ impl Raft {
         if let Some(envelope) = self.gate.poll_held(self.hard_state.term) {
             return Some(envelope);
         }
-        if let Some((to, answer)) = self.poll_answer() {
+        let answer = self.poll_answer().or_else(|| self.poll_chunk_answer());
+        if let Some((to, answer)) = answer {
             return Some(self.envelope(to.member, to.boot, answer));
         }
         self.bind_reads();
@@ -55,20 +58,34 @@ impl Raft {
         self.gate.poll_persist(self.now, self.hard_state, &self.log).map(Action::Persist)
     }
 
+    /// Through where entries may be handed out: committed, and durable here. Nothing while a snapshot is on its way
+    /// into the state machine.
+    pub(super) fn applicable(&self) -> Index {
+        if self.restoring.is_some() { self.applying } else { self.commit.min(self.gate.log_durable()) }
+    }
+
+    /// The room in the apply queue, in bytes; none if it is full.
+    pub(super) fn apply_room(&self) -> Option<u64> {
+        let queued: u64 = self.unapplied.iter().map(|(_, bytes)| bytes).sum();
+        self.config.apply_bytes_max.checked_sub(queued).filter(|room| *room > 0)
+    }
+
     /// Committed entries that are durable here, as far as the apply queue has room.
     pub(super) fn poll_apply(&mut self) -> Option<Action> {
-        let through = self.commit.min(self.gate.log_durable());
+        let through = self.applicable();
         if self.applying >= through {
             return None;
         }
-        let queued: u64 = self.unapplied.iter().map(|(_, bytes)| bytes).sum();
-        if queued >= self.config.apply_bytes_max {
-            return None;
-        }
-        let room = self.config.apply_bytes_max - queued;
-        let entries = self.log.slice(self.applying.next(), through, room);
-        let last = entries.last().map_or(self.applying, |entry| entry.index);
-        self.unapplied.push_back((last, entries_size(&entries)));
+        let room = self.apply_room()?;
+        let entries = if self.loaded_to_apply.is_empty() {
+            self.log.slice(self.applying.next(), through, room)
+        } else {
+            mem::take(&mut self.loaded_to_apply)
+        };
+        let last = entries.last()?.index;
+        let bytes = entries_size(&entries);
+        self.unapplied.push_back((last, bytes));
+        self.applied_since_snapshot += bytes;
         self.applying = last;
         for entry in &entries {
             for lost in self.proposals.settle(entry.id()) {

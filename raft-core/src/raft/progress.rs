@@ -1,11 +1,21 @@
 //! What a leader knows of one peer (Raft figure 2: nextIndex and matchIndex).
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
+use bytes::Bytes;
+
+use super::rtt::RoundTrip;
+use super::transfer::Transfer;
 use crate::config::Config;
+use crate::entry::Entry;
 use crate::types::{Boot, Index, Instant, Round};
 
-/// How appends are sent to a peer.
+/// An append that is never acknowledged is repeated this often before the window is given up.
+const REPEATS_MAX: u32 = 3;
+
+/// How a peer is brought up to date.
 #[derive(Clone, Debug)]
 pub(crate) enum Mode {
     /// The peer's log is not known to match at `next`: one append at a time.
@@ -15,21 +25,49 @@ pub(crate) enum Mode {
     },
     /// The logs match at `next`: appends are sent ahead of their acknowledgements, up to a window.
     Pipeline(Window),
+    /// What the peer needs is not in the log any more: it gets a snapshot.
+    Snapshot(Box<Transfer>),
 }
 
-/// Appends under way.
+/// Appends under way, oldest first.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Window {
     appends: VecDeque<Sent>,
     bytes: u64,
 }
 
-/// An append under way: its last entry, its bytes, when it left.
+/// An append under way: its entries, their bytes, when it left last.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sent {
+    first: Index,
     last: Index,
     bytes: u64,
     at: Instant,
+    /// How often it was repeated; a repeated one tells nothing about round trips.
+    repeats: u32,
+    /// It is taken for lost.
+    is_lost: bool,
+}
+
+/// Something read back from the disk for a peer.
+#[derive(Clone, Debug)]
+pub(crate) enum Fetched {
+    /// Nothing is there, and nothing is on its way.
+    Nothing,
+    /// The request of this number is on its way.
+    Asked(u64),
+    /// Entries, consecutive.
+    Entries(Vec<Entry>),
+    /// A piece of the snapshot, from this offset on.
+    Chunk(u64, Bytes),
+}
+
+/// The entries that a peer should get next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Want {
+    pub(crate) first: Index,
+    pub(crate) through: Index,
+    pub(crate) is_repeat: bool,
 }
 
 /// One peer. Invariant: matched < next.
@@ -41,8 +79,11 @@ pub(crate) struct Progress {
     pub(crate) next: Index,
     /// The peer's log is known to agree, durably, through here.
     pub(crate) matched: Index,
-    /// Probing or pipelined.
+    /// Probing, pipelined, or getting a snapshot.
     pub(crate) mode: Mode,
+    /// What was read back from the disk for this peer.
+    pub(crate) fetched: Fetched,
+    pub(crate) round_trip: RoundTrip,
     /// The highest round that the peer answered.
     pub(crate) round: Round,
     /// The highest round asked in a heartbeat.
@@ -59,13 +100,6 @@ impl Window {
         self.appends.push_back(sent);
     }
 
-    fn acknowledge(&mut self, through: Index) {
-        while self.appends.front().is_some_and(|sent| sent.last <= through) {
-            let Some(sent) = self.appends.pop_front() else { break };
-            self.bytes -= sent.bytes;
-        }
-    }
-
     fn has_room(&self, config: &Config) -> bool {
         self.appends.len() < config.window_appends_max && self.bytes < config.window_bytes_max
     }
@@ -79,6 +113,8 @@ impl Progress {
             next,
             matched: Index(0),
             mode: Mode::Probe { sent: None },
+            fetched: Fetched::Nothing,
+            round_trip: RoundTrip::default(),
             round: Round(0),
             round_asked: Round(0),
             commit_told: Index(0),
@@ -90,79 +126,177 @@ impl Progress {
     pub(crate) fn handle_new_boot(&mut self, boot: Boot) {
         self.boot = boot;
         self.matched = Index(0);
-        self.mode = Mode::Probe { sent: None };
+        self.probe();
         self.commit_told = Index(0);
     }
 
-    /// Whether an append may be sent now. `log_end` is the leader's last index.
-    pub(crate) fn may_append(&self, config: &Config, log_end: Index) -> bool {
+    fn probe(&mut self) {
+        self.mode = Mode::Probe { sent: None };
+        self.fetched = Fetched::Nothing;
+    }
+
+    /// The entries to send now, if any are. Bounded by bytes at the moment of sending.
+    pub(crate) fn wants(&self, config: &Config, log_end: Index) -> Option<Want> {
+        let fresh = Want { first: self.next, through: log_end, is_repeat: false };
         match &self.mode {
-            Mode::Probe { sent } => sent.is_none(),
-            Mode::Pipeline(window) => self.next <= log_end && window.has_room(config),
+            Mode::Probe { sent } => sent.is_none().then_some(fresh),
+            Mode::Pipeline(window) => {
+                let lost = window.appends.iter().find(|sent| sent.is_lost);
+                let repeat = |sent: &Sent| Want { first: sent.first, through: sent.last, is_repeat: true };
+                lost.map(repeat).or((self.next <= log_end && window.has_room(config)).then_some(fresh))
+            }
+            Mode::Snapshot(_) => None,
         }
     }
 
-    /// Notes an append of entries through `last`.
-    pub(crate) fn sent(&mut self, last: Index, bytes: u64, at: Instant) {
-        let append = Sent { last, bytes, at };
+    /// Notes an append from `want.first` through `last`.
+    pub(crate) fn sent(&mut self, want: Want, last: Index, bytes: u64, at: Instant) {
+        let append = Sent { first: want.first, last, bytes, at, repeats: 0, is_lost: false };
         match &mut self.mode {
             Mode::Probe { sent } => *sent = Some(append),
+            Mode::Pipeline(window) if want.is_repeat => {
+                let lost = window.appends.iter_mut().find(|sent| sent.is_lost);
+                let sent = lost.expect("a repeat is wanted only while one is lost");
+                sent.repeats += 1;
+                sent.at = at;
+                // An append of many entries may come back in pieces; the rest is lost still.
+                if last < sent.last {
+                    let (rest, whole) = (Sent { first: last.next(), ..*sent }, sent.bytes);
+                    *sent = Sent { last, bytes, is_lost: false, ..*sent };
+                    let rest = Sent { bytes: whole.saturating_sub(bytes), ..rest };
+                    let place = window.appends.iter().position(|sent| sent.last == last);
+                    window.appends.insert(place.map_or(0, |place| place + 1), rest);
+                    window.bytes = window.appends.iter().map(|sent| sent.bytes).sum();
+                } else {
+                    sent.is_lost = false;
+                }
+            }
             Mode::Pipeline(window) => {
                 window.push(append);
                 self.next = last.next();
             }
+            Mode::Snapshot(_) => {}
         }
     }
 
     /// The peer holds everything through `matched`, durably. Says whether that is news.
-    pub(crate) fn acknowledge(&mut self, matched: Index) -> bool {
+    pub(crate) fn acknowledge(&mut self, matched: Index, now: Instant) -> bool {
         let news = matched > self.matched;
         self.matched = self.matched.max(matched);
-        self.next = self.next.max(self.matched.next());
+        let next = self.next.max(self.matched.next());
         match &mut self.mode {
             Mode::Probe { sent } => {
-                self.next = self.matched.next();
                 let mut window = Window::default();
+                self.next = self.matched.next();
                 // What the probe carried may be on its way to the peer's disk still: it is not sent again yet.
-                if let Some(sent) = sent.filter(|sent| sent.last > self.matched) {
-                    self.next = sent.last.next();
-                    window.push(sent);
+                match sent.filter(|sent| sent.last > self.matched) {
+                    Some(sent) if sent.first <= self.next => {
+                        self.next = sent.last.next();
+                        window.push(sent);
+                    }
+                    Some(_) | None => {}
+                }
+                if let Some(sent) = sent.filter(|sent| sent.last <= matched) {
+                    self.round_trip.measure(now.since(sent.at));
                 }
                 self.mode = Mode::Pipeline(window);
+                self.fetched = Fetched::Nothing;
             }
-            Mode::Pipeline(window) => window.acknowledge(matched),
+            Mode::Pipeline(window) => {
+                self.next = next;
+                // An append that came early was acknowledged late, with the one that filled the gap: only an answer to
+                // appends none of which was repeated tells how long an answer takes (Karn's rule, and then the newest).
+                let mut newest = None;
+                let mut is_clean = true;
+                while window.appends.front().is_some_and(|sent| sent.last <= matched) {
+                    let Some(sent) = window.appends.pop_front() else { break };
+                    window.bytes -= sent.bytes;
+                    is_clean &= sent.repeats == 0 && !sent.is_lost;
+                    newest = Some(sent.at);
+                }
+                if let Some(at) = newest.filter(|_| is_clean) {
+                    self.round_trip.measure(now.since(at));
+                }
+                if news {
+                    self.round_trip.handle_progress();
+                }
+            }
+            // Every acknowledgement at or above the log's base ends the transfer; the leader sees to that.
+            Mode::Snapshot(_) => self.next = next,
         }
         news
     }
 
-    /// The peer's log does not match at `refused`; the last place where it may is `hint`.
+    /// The snapshot, or more, has arrived: the log goes on from there.
+    pub(crate) fn finish_snapshot(&mut self) {
+        self.mode = Mode::Pipeline(Window::default());
+        self.fetched = Fetched::Nothing;
+        self.next = self.matched.next();
+    }
+
+    /// The peer refused an append after `refused`, and its log ends at `peer_last`; the last place where the logs may
+    /// agree is `hint`, none if it is not in the log any more.
     ///
     /// An answer that was overtaken changes nothing: what is known to match stays matched.
-    pub(crate) fn reject(&mut self, refused: Index, hint: Index) {
+    pub(crate) fn reject(&mut self, refused: Index, hint: Option<Index>, peer_last: Index, now: Instant) {
         if refused <= self.matched || refused >= self.next {
             return;
         }
-        self.next = hint.next().min(refused).max(self.matched.next());
-        self.mode = Mode::Probe { sent: None };
+        if refused > peer_last && self.note_gap(refused, peer_last, now) {
+            return;
+        }
+        let after = hint.map_or(Index(1), Index::next);
+        self.next = after.min(refused).max(self.matched.next());
+        self.probe();
+    }
+
+    /// An append came before its predecessors: those are late, or lost. True if they are among what is under way.
+    fn note_gap(&mut self, refused: Index, peer_last: Index, now: Instant) -> bool {
+        let Mode::Pipeline(window) = &mut self.mode else { return false };
+        let mut missing = false;
+        for sent in window.appends.iter_mut().filter(|sent| sent.last > peer_last && sent.last <= refused) {
+            missing = true;
+            // As old as a round trip, it is not merely overtaken.
+            if now.since(sent.at) >= self.round_trip.smoothed() {
+                sent.is_lost = true;
+            }
+        }
+        missing
     }
 
     /// When the oldest append under way must be sent again.
     pub(crate) fn retransmit_at(&self, config: &Config) -> Option<Instant> {
-        let sent = match &self.mode {
-            Mode::Probe { sent } => sent.as_ref(),
-            Mode::Pipeline(window) => window.appends.front(),
-        };
-        sent.map(|sent| sent.at.plus(config.retransmit_after))
+        let timeout = self.round_trip.timeout(config);
+        match &self.mode {
+            Mode::Probe { sent } => sent.as_ref().map(|sent| sent.at.plus(timeout)),
+            Mode::Pipeline(window) => {
+                let waiting = window.appends.front().filter(|sent| !sent.is_lost);
+                waiting.map(|sent| sent.at.plus(timeout))
+            }
+            Mode::Snapshot(transfer) => transfer.retransmit_at(timeout),
+        }
     }
 
-    /// Sends again what was not acknowledged in time.
+    /// Sends again what was not acknowledged in time: the oldest append only, since what came after it may be on the
+    /// peer's shelf.
     pub(crate) fn retransmit(&mut self, now: Instant, config: &Config) {
         if self.retransmit_at(config).is_none_or(|at| now < at) {
             return;
         }
-        if let Mode::Pipeline(_) = self.mode {
-            self.next = self.matched.next();
+        self.round_trip.handle_timeout();
+        match &mut self.mode {
+            Mode::Probe { .. } => self.probe(),
+            Mode::Pipeline(window) => {
+                let oldest = window.appends.front_mut().filter(|sent| sent.repeats < REPEATS_MAX);
+                match oldest {
+                    Some(sent) => sent.is_lost = true,
+                    None => {
+                        self.next = self.matched.next();
+                        self.probe();
+                    }
+                }
+            }
+            Mode::Snapshot(transfer) => transfer.retransmit(now),
         }
-        self.mode = Mode::Probe { sent: None };
     }
 }

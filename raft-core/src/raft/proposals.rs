@@ -49,6 +49,17 @@ impl Proposals {
         lost
     }
 
+    /// A snapshot covers these: whether they are in it, nobody here can tell.
+    pub(crate) fn settle_covered(&mut self, through: Index) -> Vec<LogId> {
+        let mut covered = Vec::new();
+        while let Some(first) = self.open.first_entry().filter(|first| first.key().0 <= through) {
+            let (index, term) = *first.key();
+            first.remove();
+            covered.push(LogId { term, index });
+        }
+        covered
+    }
+
     fn is_open(&self, id: LogId) -> bool {
         self.open.contains_key(&(id.index, id.term))
     }

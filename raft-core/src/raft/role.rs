@@ -3,6 +3,7 @@
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::action::RoleName;
+use crate::message::SnapshotChunkAnswer;
 use crate::raft::Sender;
 use crate::raft::progress::Progress;
 use crate::raft::read::LeaderRead;
@@ -53,6 +54,8 @@ pub(crate) struct Follower {
     pub(crate) acknowledged: Index,
     /// A rejection to send: the refused entry, and where to look next.
     pub(crate) rejection_owed: Option<(LogId, LogId)>,
+    /// How far a snapshot has come, to be told.
+    pub(crate) chunk_answer_owed: Option<SnapshotChunkAnswer>,
 }
 
 impl Follower {
@@ -69,6 +72,7 @@ impl Follower {
             repeat_owed: false,
             acknowledged: Index(0),
             rejection_owed: None,
+            chunk_answer_owed: None,
         }
     }
 }

@@ -24,6 +24,11 @@ impl Shelf {
         self.runs.insert(previous.index, (previous, entries));
     }
 
+    /// The entry before the first run.
+    pub(crate) fn first(&self) -> Option<LogId> {
+        self.runs.first_key_value().map(|(_, (previous, _))| *previous)
+    }
+
     /// Takes a run that starts at or before the end of the log.
     pub(crate) fn take_through(&mut self, log_end: Index) -> Option<(LogId, Vec<Entry>)> {
         let first = self.runs.first_entry()?;

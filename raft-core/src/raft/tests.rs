@@ -14,4 +14,5 @@ mod random;
 mod regressions;
 mod script;
 mod smoke;
+mod snapshot;
 mod solo;

@@ -20,6 +20,10 @@ pub struct ReplicaConfig {
     pub tickets_max: usize,
     /// Whether a follower passes proposals on to the leader.
     pub forwarding: bool,
+    /// A snapshot is taken when this many bytes of entries were applied since the last one: what a restart replays.
+    pub snapshot_after_bytes: u64,
+    /// A snapshot is taken too when the log has more terms than this: each costs memory.
+    pub snapshot_after_terms: usize,
     /// A forward without an answer is sent again after this span, to the same leader of the same term only.
     pub forward_retry: Span,
 }
@@ -34,6 +38,8 @@ impl ReplicaConfig {
             (self.sessions_max > 0, "sessions_max"),
             (self.session_bytes_max > 0, "session_bytes_max"),
             (self.tickets_max > 0, "tickets_max"),
+            (self.snapshot_after_bytes > 0, "snapshot_after_bytes"),
+            (self.snapshot_after_terms > 0, "snapshot_after_terms"),
             (self.forward_retry.0 > 0, "forward_retry"),
         ];
         for (holds, setting) in rules {
@@ -53,6 +59,8 @@ impl Default for ReplicaConfig {
             session_bytes_max: 64 << 20,
             tickets_max: 65_536,
             forwarding: true,
+            snapshot_after_bytes: 16 << 20,
+            snapshot_after_terms: 1_024,
             forward_retry: Span::from_millis(200),
         }
     }

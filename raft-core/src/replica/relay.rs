@@ -115,7 +115,10 @@ impl<S: StateMachine> Replica<S> {
                 if id.term != forwarded.term || id.index == Index(0) {
                     return;
                 }
-                if id.index <= self.applied {
+                if id.index <= self.unseen_through {
+                    // It came in a snapshot, where entries have no owners any more.
+                    self.end(ticket, Outcome::Unknown);
+                } else if id.index <= self.applied {
                     // Our entry would have ended this ticket when it was applied, so the place is another's.
                     self.end(ticket, Outcome::Lost);
                 } else {
@@ -182,6 +185,7 @@ impl<S: StateMachine> Replica<S> {
                 Refused::NotLeader(_) | Refused::LeaderChanged => NOT_LEADER,
                 Refused::TooLarge { .. } => TOO_LARGE,
                 Refused::Busy(_) | Refused::TimedOut => BUSY,
+                Refused::Snapshot(_) | Refused::Unencodable => MALFORMED,
                 Refused::Stopped => STOPPED,
             }),
         })

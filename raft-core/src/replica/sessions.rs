@@ -4,8 +4,10 @@
 //! never clocks, so that every member forgets the same session at the same entry.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{SessionId, SessionRequest};
@@ -39,7 +41,7 @@ pub struct Sessions {
     bytes_max: u64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Session {
     /// The last entry that used it.
     last_use: Index,
@@ -150,6 +152,32 @@ impl Sessions {
     #[must_use]
     pub fn digest(&self) -> u64 {
         self.digest
+    }
+
+    /// The table's bytes, in postcard, for a snapshot.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let table: Vec<_> = self.open.iter().map(|(id, session)| (*id, session)).collect();
+        postcard::to_allocvec(&table)
+            .expect("a vector grows, and the types have only shapes that postcard knows")
+    }
+
+    /// Reads [`encode`](Sessions::encode)'s bytes. None if they are not such, or break the table's invariant: two sessions
+    /// with one last use, or more than the bounds allow.
+    pub(super) fn decode(bytes: &[u8], sessions_max: usize, bytes_max: u64) -> Option<Sessions> {
+        let table: Vec<(SessionId, Session)> = super::command::decode_all(bytes).ok()?;
+        let mut sessions = Sessions::new(sessions_max, bytes_max);
+        for (id, session) in table {
+            sessions.digest = sessions.digest.wrapping_add(session.digest(id));
+            for (sequence, response) in &session.responses {
+                sessions.bytes += response_size(response);
+                sessions.digest = sessions.digest.wrapping_add(response_digest(id, *sequence, response));
+            }
+            let is_first = sessions.by_use.insert(session.last_use, id).is_none();
+            if !is_first || sessions.open.insert(id, session).is_some() {
+                return None;
+            }
+        }
+        (sessions.open.len() <= sessions_max && sessions.bytes <= bytes_max).then_some(sessions)
     }
 
     fn enqueue(&mut self, session: SessionId, index: Index) {

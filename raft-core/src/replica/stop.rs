@@ -10,6 +10,14 @@ use crate::types::LogId;
 pub enum StopReason {
     /// The host reported a failed disk. What the last writes left behind is only known after a recovery.
     DiskFailed,
+    /// Something on the disk that was read back is not what was written, or can't be read. A restart recovers as a
+    /// damaged node, which its peers repair.
+    Damaged,
+    /// A snapshot can't be written or read: the disk is at fault, or the state machine's `write` or `restore`.
+    Snapshot {
+        /// What is wrong.
+        what: String,
+    },
     /// A committed entry is of a kind that this version does not know. Start a version that does.
     UnknownEntry {
         /// The entry.
@@ -37,6 +45,15 @@ impl fmt::Display for StopReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StopReason::DiskFailed => write!(f, "the disk failed; restart the node to recover from it"),
+            StopReason::Damaged => {
+                write!(
+                    f,
+                    "the disk does not hold what was written to it; restart the node to have it repaired"
+                )
+            }
+            StopReason::Snapshot { what } => {
+                write!(f, "a snapshot can't be used ({what}); check the state machine, then restart the node")
+            }
             StopReason::UnknownEntry { at, kind } => {
                 write!(
                     f,

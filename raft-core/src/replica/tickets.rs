@@ -275,6 +275,12 @@ impl<Q> Tickets<Q> {
         self.accepted.range(range).map(|(_, ticket)| *ticket).collect()
     }
 
+    /// Forwards that were accepted at or below an index: a snapshot covers their places.
+    pub(super) fn accepted_through(&self, index: Index) -> Vec<Ticket> {
+        let range = ..=(index, Ticket(u64::MAX));
+        self.accepted.range(range).map(|(_, ticket)| *ticket).collect()
+    }
+
     /// The read's index is known: what remains is to wait until the state has it.
     pub(super) fn make_ready(&mut self, read: ReadId, index: Index) {
         let Some(ticket) = self.by_read(read) else { return };

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use raft_core::journal::{DiskOp, Files, JournalConfig, OnDamage, Recovery, initialise};
+use raft_core::journal::{Directory, DiskOp, Files, JournalConfig, OnDamage, Recovery, initialise};
 use raft_core::message::Message;
 use raft_core::replica::{
     Outcome, OutcomeOf, Replica, ReplicaAction, ReplicaConfig, SessionId, SessionRequest, StateMachine,
     StopReason, Ticket,
 };
+use raft_core::snapshot::{Sink, Source, SourceError, read_value, write_value};
 use raft_core::{
     ClusterId, Configuration, Envelope, Epoch, Identity, Incarnation, Index, Instant, Member, NodeId, Span,
     Violation,
@@ -15,7 +16,7 @@ use raft_core::{
 use serde::{Deserialize, Serialize};
 
 /// A counter that remembers who moved it: adding twice is not adding once.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Counter {
     pub(crate) sum: u64,
     pub(crate) history: Vec<(Index, u64)>,
@@ -31,6 +32,7 @@ impl StateMachine for Counter {
     type Response = u64;
     type Query = ();
     type Answer = u64;
+    type Image = Counter;
 
     fn apply(&mut self, index: Index, Command::Add(by): Command) -> u64 {
         self.sum += by;
@@ -40,6 +42,18 @@ impl StateMachine for Counter {
 
     fn query(&self, (): ()) -> u64 {
         self.sum
+    }
+
+    fn freeze(&self) -> Counter {
+        self.clone()
+    }
+
+    fn write(image: &Counter, out: &mut dyn Sink) {
+        write_value(image, out);
+    }
+
+    fn restore(input: &mut dyn Source) -> Result<Counter, SourceError> {
+        read_value(input)
     }
 
     fn digest(&self) -> Option<u64> {
@@ -71,6 +85,7 @@ pub(crate) struct Node {
 pub(crate) struct World {
     pub(crate) now: Instant,
     pub(crate) config: ReplicaConfig,
+    pub(crate) journal: JournalConfig,
     pub(crate) nodes: BTreeMap<u64, Node>,
     pub(crate) network: VecDeque<Envelope>,
     /// Whether a message is lost.
@@ -110,6 +125,7 @@ impl World {
         let mut world = World {
             now: Instant(1_000_000),
             config,
+            journal: JournalConfig { segment_bytes: 64 << 10, ..JournalConfig::default() },
             nodes: BTreeMap::new(),
             network: VecDeque::new(),
             loses: |_| false,
@@ -129,7 +145,7 @@ impl World {
 
     fn start(&mut self, id: u64, mut files: Files) {
         let recovery =
-            Recovery::start(JournalConfig::default(), &files, OnDamage::Refuse).expect("the disk is whole");
+            Recovery::start(self.journal.clone(), &files, OnDamage::Refuse).expect("the disk is whole");
         perform(&mut files, recovery.ops());
         let (journal, disk) = recovery.finish();
         let replica =
@@ -200,6 +216,24 @@ impl World {
                         self.network.push_back(envelope);
                     }
                     ReplicaAction::Disk(batch) => node.batches.push_back(batch.ops),
+                    ReplicaAction::TakeSnapshot(job) => {
+                        let files = &mut node.files;
+                        let written = job.write(&mut |op| {
+                            perform(files, &[op]);
+                            Ok::<(), String>(())
+                        });
+                        node.replica.handle_snapshot_written(self.now, &written.expect("the disk is whole"));
+                    }
+                    ReplicaAction::RestoreSnapshot(job) => {
+                        let files = &node.files;
+                        let restored = job.read(&mut |file, offset, bytes| files.read(file, offset, bytes));
+                        node.replica.handle_restored(self.now, &job, restored);
+                    }
+                    ReplicaAction::Load(job) => {
+                        let files = &node.files;
+                        let loaded = job.run(&mut |file, offset, bytes| files.read(file, offset, bytes));
+                        node.replica.handle_loaded(self.now, loaded);
+                    }
                     ReplicaAction::Reply(ticket, outcome) => {
                         let before = node.replies.insert(ticket, outcome);
                         assert!(before.is_none(), "{ticket:?} has two replies");

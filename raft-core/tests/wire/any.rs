@@ -47,8 +47,8 @@ fn message() -> impl Strategy<Value = Message> {
         ".{0,20}".prop_map(ForwardOutcome::Refused),
     ];
     let numbers = (number(), number(), number(), any::<bool>());
-    (0..16, numbers, log_id(), log_id(), vec(entry(), 0..20), bytes(3_000), outcome).prop_map(
-        |(kind, (a, b, c, yes), id, other, entries, command, outcome)| {
+    (0..18, numbers, configuration(), log_id(), log_id(), vec(entry(), 0..20), bytes(3_000), outcome)
+        .prop_map(|(kind, (a, b, c, yes), configuration, id, other, entries, command, outcome)| {
             let (term, round, index) = (Term(a), Round(b), Index(c));
             match kind {
                 0 => Message::PreVote(PreVote { term, round, last: id }),
@@ -72,10 +72,20 @@ fn message() -> impl Strategy<Value = Message> {
                 12 => Message::Abstention(Abstention { term, round }),
                 13 => Message::AbstentionAnswer(AbstentionAnswer { term, round, last: index }),
                 14 => Message::Forward(Forward { term, request: b, command }),
-                _ => Message::ForwardAnswer(ForwardAnswer { term, request: b, outcome }),
+                15 => Message::ForwardAnswer(ForwardAnswer { term, request: b, outcome }),
+                16 => {
+                    let snapshot = Box::new(SnapshotMeta { last: id, configuration, length: c, digest: b });
+                    Message::SnapshotChunk(SnapshotChunk { term, round, snapshot, offset: a, bytes: command })
+                }
+                _ => Message::SnapshotChunkAnswer(SnapshotChunkAnswer {
+                    term,
+                    snapshot: id,
+                    digest: b,
+                    received: c,
+                    restart: yes,
+                }),
             }
-        },
-    )
+        })
 }
 
 pub(crate) fn envelope() -> impl Strategy<Value = Envelope> {
@@ -133,6 +143,12 @@ pub(crate) fn one_of_each() -> Vec<Envelope> {
         learners: [member(4)].into(),
         addresses: [(member(1), "a:1".into()), (member(4), "d:4".into())].into(),
     };
+    let snapshot = SnapshotMeta {
+        last: id(2, 69_999),
+        configuration: configuration.clone(),
+        length: 300,
+        digest: u64::MAX,
+    };
     let payloads = [
         Payload::Noop,
         Payload::Command(Bytes::from_static(b"hello")),
@@ -173,6 +189,20 @@ pub(crate) fn one_of_each() -> Vec<Envelope> {
             term,
             request: 128,
             outcome: ForwardOutcome::Refused("busy".into()),
+        }),
+        Message::SnapshotChunk(SnapshotChunk {
+            term,
+            round,
+            snapshot: Box::new(snapshot),
+            offset: 200,
+            bytes: Bytes::from_static(b"hello"),
+        }),
+        Message::SnapshotChunkAnswer(SnapshotChunkAnswer {
+            term,
+            snapshot: id(2, 69_999),
+            digest: u64::MAX,
+            received: 205,
+            restart: true,
         }),
     ];
     messages.into_iter().map(around).collect()

@@ -50,10 +50,12 @@ fn every_kind_of_message_is_among_the_samples() {
         Message::AbstentionAnswer(_) => 13,
         Message::Forward(_) => 14,
         Message::ForwardAnswer(_) => 15,
+        Message::SnapshotChunk(_) => 16,
+        Message::SnapshotChunkAnswer(_) => 17,
     };
     let kinds: std::collections::BTreeSet<u32> =
         any::one_of_each().iter().map(|envelope| number(&envelope.message)).collect();
-    assert_eq!(kinds, (0..16).collect());
+    assert_eq!(kinds, (0..18).collect());
 }
 
 #[test]

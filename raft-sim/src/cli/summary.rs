@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use raft_sim::counts::{Counts, EFFECTS, Effect};
 use raft_sim::failure::FailureKind;
+use raft_sim::marks::{MARKS, Marks};
 use raft_sim::run::RunReport;
 
 /// With fewer seeds than this, chance decides which faults have an effect, and the gates stay open.
@@ -14,16 +15,22 @@ const OPERATIONS_MEDIAN_MIN: u64 = 50;
 const FAILURES_SHOWN: usize = 5;
 
 /// Effects by what a reader looks for.
-const GROUPS: [(&str, Effect, Effect); 5] = [
+const GROUPS: [(&str, Effect, Effect); 6] = [
     ("network", Effect::DuplicateDelivered, Effect::DroppedDown),
     ("nodes", Effect::Kill, Effect::Restarts),
     ("disks", Effect::SectorsLost, Effect::HardStateCopyRead),
+    ("snapshots", Effect::SnapshotsFrozen, Effect::TransfersFinished),
     ("time and speed", Effect::Pauses, Effect::ClockJumps),
     ("failing disks", Effect::SyncErrors, Effect::AbstentionsCleared),
 ];
 
 /// Effects that need not happen in every hunt.
-const OPTIONAL: [Effect; 1] = [Effect::Violations];
+const OPTIONAL: [Effect; 3] = [
+    Effect::Violations,
+    // Rot is followed by a restart, which meets it first.
+    Effect::LoadsDamaged,
+    Effect::RotRead,
+];
 
 /// All seeds together.
 #[derive(Default)]
@@ -33,6 +40,7 @@ pub(crate) struct Totals {
     operations: Vec<u64>,
     virtual_seconds: u64,
     counts: Counts,
+    marks: Marks,
     failures: Vec<(FailureKind, String)>,
 }
 
@@ -42,6 +50,7 @@ impl Totals {
         self.events.push(report.events);
         self.operations.push(report.counts.get(Effect::OpsOk));
         self.virtual_seconds += report.virtual_time / 1_000_000;
+        self.marks.add(&report.marks);
         for (effect, _) in EFFECTS {
             self.counts.add_many(*effect, report.counts.get(*effect));
         }
@@ -87,6 +96,10 @@ impl Totals {
                 self.print_effect(*effect);
             }
         }
+        println!("situations (hit, of so many times that the question came up)");
+        for (mark, _, name) in MARKS {
+            row(name, self.marks.hits(*mark), &format!("of {}", group(self.marks.evaluated(*mark))));
+        }
         self.print_verdict();
     }
 
@@ -120,6 +133,13 @@ impl Totals {
                 closed.push(format!("never happened: {name}"));
             }
         }
+        for (mark, _, name) in MARKS {
+            if self.marks.evaluated(*mark) == 0 {
+                closed.push(format!("never asked: whether {name}"));
+            } else if self.marks.hits(*mark) == 0 {
+                closed.push(format!("never hit: {name}"));
+            }
+        }
         let operations = median(&self.operations);
         if operations < OPERATIONS_MEDIAN_MIN {
             closed.push(format!(
@@ -131,7 +151,7 @@ impl Totals {
 }
 
 fn row(name: &str, count: u64, note: &str) {
-    println!("  {name:<46} {:>16}  {note}", group(count));
+    println!("  {name:<80} {:>12}  {note}", group(count));
 }
 
 fn median(values: &[u64]) -> u64 {

@@ -31,7 +31,9 @@ pub(crate) fn spoke(ghost: &Ghost, seat: &Seat, message: &Message) -> Result<(),
         | Message::Abstention(_)
         | Message::AbstentionAnswer(_)
         | Message::Forward(_)
-        | Message::ForwardAnswer(_) => false,
+        | Message::ForwardAnswer(_)
+        | Message::SnapshotChunk(_)
+        | Message::SnapshotChunkAnswer(_) => false,
     };
     holds(!waits || !seat.image.abstaining(), NAME, || {
         format!("{} abstains, and says {} in {}", seat.member, message.name(), message.term())

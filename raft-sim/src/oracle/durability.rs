@@ -20,6 +20,10 @@ pub(crate) fn changed(ghost: &Ghost, seat: &Seat, before: &Log) -> Result<Index,
     if before.get(lost) == ghost.committed.get(lost) {
         return fail(NAME, format!("{member} no longer has the committed entry {lost} on its platter"));
     }
+    if seat.image.log.get(lost).is_some_and(|now| ghost.committed.get(lost) == Some(now)) {
+        // The committed entry took the place of another one.
+        return Ok(acknowledged.index.min(lost.previous()));
+    }
     let of = before.get(lost).map(|held| held.term).unwrap_or_default();
     let bound = lost <= acknowledged.index;
     if bound && ack_durable::conflicts(ghost, acknowledged.term, lost, of).is_none() {

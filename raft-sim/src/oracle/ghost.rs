@@ -54,6 +54,8 @@ pub(crate) struct Ghost {
     pub(crate) applied: Vec<(Index, u64)>,
     /// The digests of their states.
     pub(crate) states: BTreeMap<Index, u64>,
+    /// The digests of state and sessions in snapshots, by the last index that they cover.
+    pub(crate) frozen: BTreeMap<Index, (Option<u64>, u64)>,
 }
 
 impl Ghost {
@@ -69,6 +71,7 @@ impl Ghost {
             repairs: BTreeMap::new(),
             applied: Vec::new(),
             states: BTreeMap::new(),
+            frozen: BTreeMap::new(),
         }
     }
 

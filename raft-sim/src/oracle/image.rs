@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use raft_core::{Boot, Entry, HardState, Index, LogId, Member, Term};
+use raft_core::{Boot, Discard, Entry, HardState, Index, LogId, Member, SnapshotMeta, Term};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// One entry as the oracles remember it.
@@ -25,7 +25,7 @@ impl Held {
     }
 }
 
-/// A log from index 1 on.
+/// A log from index 1 on. What a snapshot covers is in it too: as the committed log has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Log {
     /// The entry at index `i` is at `i - 1`.
@@ -61,6 +61,12 @@ impl Log {
     pub(crate) fn last_of(&self, term: Term) -> Index {
         let last = self.last_below(term.next());
         if last.term == term { last.index } else { Index(0) }
+    }
+
+    /// The beginning of a log, through an index, if it gets that far.
+    pub(crate) fn prefix(&self, through: Index) -> Option<Log> {
+        let held = self.held.get(..usize::try_from(through.0).ok()?)?.to_vec();
+        Some(Log { held })
     }
 
     /// Adds an entry at the end.
@@ -120,6 +126,10 @@ pub(crate) enum LogChange {
     Truncate(Index),
     /// Adds that entry.
     Append(Entry),
+    /// Replaces everything by the snapshot in that file.
+    Install(u64, SnapshotMeta),
+    /// Lets the beginning go, which the snapshot in that file covers.
+    Discard(u64, Discard),
 }
 
 /// The durable image of a node, believed until its next recovery: rot that is not noticed yet does not shrink it.

@@ -26,7 +26,7 @@ pub(crate) fn told(ghost: &mut Ghost, leader: Member, append: &Append) -> Result
 
 /// "A leader never overwrites or deletes entries in its log" (Leader Append-Only): it never tells two terms of one
 /// index.
-fn record_told(ghost: &mut Ghost, leader: Member, term: Term, id: LogId) -> Result<(), Failure> {
+pub(crate) fn record_told(ghost: &mut Ghost, leader: Member, term: Term, id: LogId) -> Result<(), Failure> {
     let earlier = *ghost.term_mut(term).told.entry(id.index).or_insert(id.term);
     super::holds(earlier == id.term, NAME, || {
         format!("{leader}, leader of {term}, tells of {id}, and told that this entry is of {earlier}")

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use raft_core::journal::read::{HARD_STATE_FILES, Record, SegmentReader, contents, hard_state_of};
+use raft_core::journal::read::{
+    HARD_STATE_FILES, Record, SegmentReader, contents, hard_state_of, snapshot as snapshot_of, snapshot_name,
+};
 use raft_core::journal::{Files, View};
-use raft_core::{Index, RestoreError};
+use raft_core::{Index, LogId, RestoreError, SnapshotMeta};
 
 use crate::disk::VirtualDisk;
 
-use super::image::{HardRecord, Held, Image, LogChange};
+use super::image::{HardRecord, Held, LogChange};
 
 /// What survives a power loss in every case: files whose names are durable, with their synced bytes.
 pub trait Platter {
@@ -49,6 +51,16 @@ pub(crate) struct Follower {
     next_batch: u64,
 }
 
+/// What a directory holds, read at once: hard state, and the log after its base.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Whole {
+    pub(crate) follower: Follower,
+    pub(crate) hard: Option<HardRecord>,
+    /// What the log starts after.
+    pub(crate) base: LogId,
+    pub(crate) entries: Vec<Held>,
+}
+
 impl Follower {
     /// What a file says that was not read before.
     pub(crate) fn follow(&mut self, file: &str, bytes: &[u8]) -> (Option<HardRecord>, Vec<LogChange>) {
@@ -79,20 +91,34 @@ impl Follower {
     ///
     /// # Errors
     /// What recovery would refuse with. Damage to the log is none: it cuts the image, as it would cut the log.
-    pub(crate) fn whole(platter: &impl Platter) -> Result<(Follower, Image), RestoreError> {
+    pub(crate) fn whole(platter: &impl Platter) -> Result<Whole, RestoreError> {
         let names = platter.files();
         let view: View<'_> = names.iter().filter_map(|name| Some((*name, platter.bytes(name)?))).collect();
         let found = contents(&view)?;
         let [a, b] = HARD_STATE_FILES.map(|file| platter.bytes(file));
-        let log = found.entries.iter().map(Held::of).collect();
-        let image = Image { hard: hard_record(a, b), log, ..Image::default() };
+        let entries = found.entries.iter().map(Held::of).collect();
         let segments = names.iter().filter_map(|name| {
             let reader = SegmentReader::open(platter.bytes(name)?)?;
             Some(((*name).to_owned(), reader))
         });
         let segments: BTreeMap<String, SegmentReader> = segments.collect();
         let tail = segments.values().map(|reader| reader.header().number).max().unwrap_or(0);
-        Ok((Follower { segments, tail, next_batch: found.last_batch + 1 }, image))
+        let follower = Follower { segments, tail, next_batch: found.last_batch + 1 };
+        Ok(Whole { follower, hard: hard_record(a, b), base: found.base, entries })
+    }
+
+    /// Whether a snapshot that the log names is on the platter, whole.
+    pub(crate) fn check_snapshot(
+        &self,
+        platter: &impl Platter,
+        file: u64,
+        snapshot: &SnapshotMeta,
+    ) -> Result<(), String> {
+        let Some(reader) = self.segments.values().next() else { return Ok(()) };
+        let name = snapshot_name(file);
+        let view: View<'_> = platter.bytes(&name).map(|bytes| (name.as_str(), bytes)).into_iter().collect();
+        let found = snapshot_of(&view, reader.header().identity, file)?;
+        if found == *snapshot { Ok(()) } else { Err(format!("it is a snapshot of {}", found.last)) }
     }
 }
 
@@ -105,7 +131,8 @@ fn change(record: Record, changes: &mut Vec<LogChange>) {
     match record {
         Record::Truncate { from } => changes.push(LogChange::Truncate(from.max(Index(1)))),
         Record::Append { entries } => changes.extend(entries.into_iter().map(LogChange::Append)),
-        // No version of the journal writes snapshots yet.
-        Record::Seal | Record::Chunk(_) | Record::Install(_) | Record::Discard(_) => {}
+        Record::Install { file, snapshot } => changes.push(LogChange::Install(file, *snapshot)),
+        Record::Discard { file, discard } => changes.push(LogChange::Discard(file, *discard)),
+        Record::Seal => {}
     }
 }

@@ -59,7 +59,7 @@ const KINDS: [(Kind, u64, u64); 21] = [
 
 /// Kinds that are held, by the numbers of [`message_kind`](crate::schedule::message_kind): each once, and those of
 /// elections more often, since elections are rare.
-const HELD_KINDS: [u8; 20] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 2, 3, 3, 3];
+const HELD_KINDS: [u8; 22] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 2, 3, 3, 3];
 
 pub(super) fn draw(setup: &Setup, choices: &mut Choices) -> Vec<Fault> {
     let mut faults = Vec::new();
@@ -166,7 +166,7 @@ fn draw_what(setup: &Setup, choices: &mut Choices, stream: Stream, kind: Kind) -
         Kind::Kinds => {
             let cut = (0..voters).map(|node| several & !(1 << node)).collect();
             let first = (number % u64::from(MESSAGE_KINDS)) as u32;
-            let second = (number >> 8 & 15) as u32;
+            let second = ((number >> 8) % u64::from(MESSAGE_KINDS)) as u32;
             partition(Shape::Kinds, cut, 1 << first | 1 << second)
         }
         Kind::Clog => {

@@ -9,7 +9,7 @@ use crate::counts::Effect;
 use crate::failure::Failure;
 use crate::machine::Machine;
 use crate::network::Outgoing;
-use crate::node::Job;
+use crate::node::{Job, Node, Reading};
 use crate::schedule::message_kind;
 use crate::workload::Workload;
 
@@ -34,6 +34,9 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
                     self.nodes[node].job = Some(Job { ops: batch.ops, next: 0 });
                     self.begin_op(node)?;
                 }
+                ReplicaAction::TakeSnapshot(job) => self.start_writing(node, &job)?,
+                ReplicaAction::RestoreSnapshot(job) => self.start_reading(node, Reading::Restore(job)),
+                ReplicaAction::Load(job) => self.start_reading(node, Reading::Load(job)),
                 ReplicaAction::Reply(ticket, outcome) => self.reply(node, ticket, outcome),
                 ReplicaAction::RoleChanged(change) => self.role_changed(node, &change),
             }
@@ -113,10 +116,18 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             RoleName::Follower => (false, false),
         };
         self.fingerprint.add(change.term.0 << 2 ^ u64::from(leads) << 1 ^ u64::from(electing));
-        if let Some(running) = self.nodes[node].running_mut() {
-            if leads && !running.leads {
-                self.counts.add(Effect::Elections);
+        let is_elected = leads && self.nodes[node].running().is_some_and(|running| !running.leads);
+        if is_elected {
+            self.counts.add(Effect::Elections);
+            let older =
+                self.nodes.iter().filter_map(Node::running).any(|other| {
+                    other.replica.raft().is_leader() && other.replica.raft().term() < change.term
+                });
+            if let Some(running) = self.nodes[node].running() {
+                self.watch.elected(&running.replica.status(), older);
             }
+        }
+        if let Some(running) = self.nodes[node].running_mut() {
             running.leads = leads;
             running.electing = electing;
         }

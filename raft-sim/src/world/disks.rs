@@ -28,11 +28,12 @@ pub(super) fn perform(disk: &mut VirtualDisk, op: &DiskOp) -> Result<(), DiskErr
     }
 }
 
-/// How an operation ended.
-enum Ended {
-    Done,
-    /// The disk says that it failed.
-    Failed(Effect),
+/// Whether an operation makes something durable.
+pub(super) fn is_sync(op: Option<&DiskOp>) -> bool {
+    match op {
+        Some(DiskOp::Sync { .. } | DiskOp::SyncDirectory) => true,
+        Some(DiskOp::Create { .. } | DiskOp::Write { .. } | DiskOp::Remove { .. }) | None => false,
+    }
 }
 
 impl<S: Machine> Node<S> {
@@ -49,14 +50,8 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         let (stream, generation) = (self.nodes[node].disk_stream, self.nodes[node].generation);
         let Some(job) = &self.nodes[node].job else { return Ok(()) };
         let Some(op) = job.ops.get(job.next) else { return self.job_done(node) };
-        let latency = match op {
-            DiskOp::Sync { .. } | DiskOp::SyncDirectory => {
-                1 + self.choices.exponential(stream, self.setup.disk.sync_latency)
-            }
-            DiskOp::Create { .. } | DiskOp::Write { .. } | DiskOp::Remove { .. } => {
-                1 + self.choices.below(stream, self.setup.disk.write_latency + 1)
-            }
-        };
+        let syncs = is_sync(Some(op));
+        let latency = self.disk_latency(stream, syncs);
         let slow = self.nodes[node].slowness(now);
         self.plan(now + latency * (1 + slow), Event::DiskDone { node: node as u8, generation });
         Ok(())
@@ -81,15 +76,16 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         job.next += 1;
         self.nodes[node].job = Some(job);
         match ended {
-            Ended::Done => {
+            None => {
                 self.begin_op(node)?;
                 self.drain(node)
             }
-            Ended::Failed(effect) => self.disk_failed(node, effect),
+            Some(effect) => self.disk_failed(node, effect),
         }
     }
 
-    fn end_op(&mut self, node: usize, op: &DiskOp) -> Result<Ended, Failure> {
+    /// Performs an operation, or fails it: then the effect says how.
+    pub(super) fn end_op(&mut self, node: usize, op: &DiskOp) -> Result<Option<Effect>, Failure> {
         let full = self.now < self.nodes[node].condition.full_until;
         let World { nodes, choices, .. } = self;
         let Node { disk, condition, disk_stream, .. } = &mut nodes[node];
@@ -115,7 +111,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         };
         if let Some(effect) = failed {
             self.say(Some(node), "disk", || format!("failed: {}", describe(op)));
-            return Ok(Ended::Failed(effect));
+            return Ok(Some(effect));
         }
         if let Err(error) = perform(disk, op) {
             let what = format!("n{}: {}: {error:?}", node + 1, describe(op));
@@ -129,9 +125,14 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
                 self.oracles.synced(node, file, disk)?;
             }
             DiskOp::SyncDirectory => self.oracles.directory_synced(node, disk)?,
+            DiskOp::Remove { file }
+                if file.starts_with("segment-") && self.nodes[node].running().is_some() =>
+            {
+                self.counts.add(Effect::SegmentsRemoved);
+            }
             DiskOp::Create { .. } | DiskOp::Write { .. } | DiskOp::Remove { .. } => {}
         }
-        Ok(Ended::Done)
+        Ok(None)
     }
 
     fn job_done(&mut self, node: usize) -> Result<(), Failure> {
@@ -144,14 +145,16 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             Process::Down => Ok(()),
             Process::Recovering(_) => self.recovered(node),
             Process::Running(running) => {
+                let before = running.replica.status();
                 running.replica.handle_batch_done(now);
+                self.watch.batch_done(&before, &running.replica.status());
                 Ok(())
             }
         }
     }
 
     /// The disk reported an error: the replica must fall silent, and its process ends.
-    fn disk_failed(&mut self, node: usize, effect: Effect) -> Result<(), Failure> {
+    pub(super) fn disk_failed(&mut self, node: usize, effect: Effect) -> Result<(), Failure> {
         self.counts.add(effect);
         self.nodes[node].job = None;
         let now = self.nodes[node].clock.at(self.now);

@@ -12,6 +12,7 @@ use crate::workload::Workload;
 /// How the files are called that may rot: the log, and one of the two copies of the hard state. (Who damages both
 /// copies takes away what no node can do without; that refusal has tests of its own.)
 const SEGMENTS: &str = "segment-";
+const SNAPSHOTS: &str = "snapshot-";
 const HARD_STATE_COPIES: [&str; 2] = ["hard-state-a", "hard-state-b"];
 
 impl<S: Machine, W: Workload<S>> World<S, W> {
@@ -132,12 +133,12 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         let file = if pick.is_multiple_of(4) && disk.durable(copy).is_some() {
             copy.to_owned()
         } else {
-            let segments: Vec<&str> =
-                disk.durable_names().filter(|name| name.starts_with(SEGMENTS)).collect();
-            if segments.is_empty() {
+            let rots = |name: &&str| name.starts_with(SEGMENTS) || name.starts_with(SNAPSHOTS);
+            let names: Vec<&str> = disk.durable_names().filter(rots).collect();
+            if names.is_empty() {
                 return false;
             }
-            segments[(pick >> 8) as usize % segments.len()].to_owned()
+            names[(pick >> 8) as usize % names.len()].to_owned()
         };
         let Some(bytes) = disk.durable(&file) else { return false };
         // Sectors that hold something; the rest of a file is zeros.

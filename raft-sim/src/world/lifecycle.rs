@@ -42,6 +42,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         }
         self.counts.add(if power { Effect::PowerLoss } else { Effect::Kill });
         self.interrupt_op(node);
+        self.interrupt_writing(node);
         if power {
             self.lose_power(node);
         }
@@ -91,13 +92,13 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             self.counts.add(Effect::Restarts);
         }
         self.nodes[node].started = true;
-        let files = self.nodes[node].disk.snapshot();
+        let files = &self.nodes[node].disk;
         let config = self.setup.settings.journal();
-        let recovery = match Recovery::start(config.clone(), &files, OnDamage::Refuse) {
+        let recovery = match Recovery::start(config.clone(), files, OnDamage::Refuse) {
             Ok(recovery) => recovery,
             Err(RestoreError::Damaged { .. }) if self.nodes[node].damaged => {
                 self.counts.add(Effect::RotNoticed);
-                let again = Recovery::start(config, &files, OnDamage::Abstain);
+                let again = Recovery::start(config, files, OnDamage::Abstain);
                 again.map_err(|error| refused(node, &error))?
             }
             Err(error) => return Err(refused(node, &error)),
@@ -115,6 +116,9 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         self.counts.add_many(Effect::TornRead, report.torn);
         self.counts.add_many(Effect::Rewritten, report.rewritten);
         self.counts.add_many(Effect::HardStateCopyRead, report.hard_state_copies_damaged);
+        self.counts.add_many(Effect::Orphans, report.orphans);
+        let on_snapshot = report.damaged_at.as_ref().is_some_and(|(file, _)| file.starts_with("snapshot-"));
+        self.counts.add_many(Effect::SnapshotsDamaged, u64::from(on_snapshot));
         if report.damaged_at.is_some() {
             self.counts.add(Effect::AbstentionsEntered);
         } else if self.nodes[node].damaged && report.hard_state_copies_damaged > 0 {
@@ -130,9 +134,11 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         let (journal, restored) = recovery.finish();
         self.oracles.recovered(node, &restored, &report, &self.nodes[node].disk)?;
         self.say(Some(node), "recovered", || {
-            format!("{} {:?} {} entries", restored.boot(), restored.hard_state(), restored.entries().len())
+            let (base, last) = (restored.base(), restored.last());
+            format!("{} {:?} log after {base} to {last}", restored.boot(), restored.hard_state())
         });
         self.fingerprint.add(restored.boot().0);
+        self.watch.started(node);
         self.nodes[node].abstained |= restored.hard_state().abstaining;
         let now = self.nodes[node].clock.at(self.now);
         let state = Observed::new(self.prototype.clone());
@@ -148,6 +154,9 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             tickets: BTreeMap::new(),
             leads: false,
             electing: false,
+            writing: None,
+            reads: BTreeMap::new(),
+            last_read: 0,
         }));
         Ok(())
     }

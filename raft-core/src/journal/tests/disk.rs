@@ -31,7 +31,7 @@ pub(super) fn founding() -> Configuration {
 }
 
 pub(super) fn config() -> JournalConfig {
-    JournalConfig { segment_bytes: 4096, batch_bytes_max: 1 << 20 }
+    JournalConfig { segment_bytes: 4096, batch_bytes_max: 1 << 20, ..JournalConfig::default() }
 }
 
 pub(super) fn entry(term: u64, index: u64, bytes: usize) -> Entry {

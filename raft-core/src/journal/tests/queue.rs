@@ -92,7 +92,7 @@ fn one_batch_is_under_way_at_a_time_and_vouches_for_all_its_writes() {
 
 #[test]
 fn a_batch_is_bounded_and_a_larger_write_still_goes() {
-    let small = JournalConfig { segment_bytes: 4096, batch_bytes_max: 100 };
+    let small = JournalConfig { segment_bytes: 4096, batch_bytes_max: 100, ..JournalConfig::default() };
     let mut disk = Disk::initialised();
     let recovery = Recovery::start(small, &disk.cache, OnDamage::Refuse).expect("fresh");
     disk.perform_all(recovery.ops());

@@ -4,18 +4,27 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::action::Action;
 use crate::config::Config;
-use crate::entry::{Entry, Payload};
+use crate::entry::{Entry, Payload, entries_size, last_id};
+use crate::load::{LoadRequest, Loaded, Wanted};
 use crate::membership::Configuration;
 use crate::message::Envelope;
 use crate::raft::Raft;
+use crate::snapshot::SnapshotMeta;
 use crate::types::{Boot, ClusterId, Epoch, Incarnation, Index, Instant, LogId, Member, NodeId, Span, Term};
 use crate::write::{Durable, HardState, Identity, Persist, Restored};
 
 pub(super) fn member(id: u64) -> Member {
     Member { id: NodeId(id), incarnation: Incarnation(100 + id) }
+}
+
+/// Messages are repeated after a fixed time, however fast the answers come.
+pub(super) fn steady() -> Config {
+    let config = Config::default();
+    Config { retransmit_min: config.retransmit_after, ..config }
 }
 
 pub(super) fn identity(id: u64) -> Identity {
@@ -36,9 +45,17 @@ pub(super) fn log_of(terms: &[u64]) -> Vec<Entry> {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Disk {
     pub(super) hard_state: HardState,
+    pub(super) base: LogId,
     pub(super) entries: Vec<Entry>,
+    /// The current snapshot and its content.
+    pub(super) snapshot: Option<(SnapshotMeta, Bytes)>,
+    /// Written by the host, and not current yet.
+    pub(super) own_snapshots: Vec<(SnapshotMeta, Bytes)>,
+    pub(super) incoming: Vec<u8>,
     pub(super) boot: u64,
     pub(super) unsynced: VecDeque<Persist>,
+    /// Entries that recovery hands back at most.
+    pub(super) recovered_max: Option<usize>,
 }
 
 impl Disk {
@@ -51,8 +68,66 @@ impl Disk {
             self.entries.retain(|entry| entry.index < from);
         }
         for entry in &write.append {
-            assert_eq!(entry.index.0, self.entries.len() as u64 + 1, "an append leaves no gap on disk");
+            let last = last_id(self.base, &self.entries);
+            assert_eq!(entry.index, last.index.next(), "an append leaves no gap on disk");
             self.entries.push(entry.clone());
+        }
+        for chunk in &write.chunks {
+            if chunk.offset == 0 {
+                self.incoming.clear();
+            }
+            assert_eq!(chunk.offset, self.incoming.len() as u64, "pieces come in order");
+            self.incoming.extend_from_slice(&chunk.bytes);
+        }
+        if let Some(snapshot) = &write.install {
+            assert!(write.truncate_from.is_none() && write.append.is_empty(), "an install closes its write");
+            assert_eq!(xxh3_64(&self.incoming), snapshot.digest, "only what is whole is installed");
+            self.snapshot = Some(((**snapshot).clone(), Bytes::from(core::mem::take(&mut self.incoming))));
+            self.base = snapshot.last;
+            self.entries.clear();
+        }
+        if let Some(discard) = &write.discard_through {
+            let own = self.own_snapshots.iter().position(|(meta, _)| *meta == discard.snapshot);
+            let own = own.expect("what is discarded is covered by a durable snapshot");
+            self.snapshot = Some(self.own_snapshots.swap_remove(own));
+            self.entries.retain(|entry| entry.index > discard.through.index);
+            self.base = discard.through;
+        }
+    }
+
+    fn restored(&self, id: u64, founding: Configuration) -> Restored {
+        let boot = Boot(self.boot);
+        let whole = Restored::of_log(identity(id), boot, self.hard_state, founding, self.entries.clone());
+        let kept = self.recovered_max.unwrap_or(usize::MAX).min(self.entries.len());
+        Restored {
+            snapshot: self.snapshot.as_ref().map(|(meta, _)| meta.clone()),
+            base: self.base,
+            last: last_id(self.base, &self.entries),
+            entries: self.entries[self.entries.len() - kept..].to_vec(),
+            ..whole
+        }
+    }
+
+    pub(super) fn load(&self, request: &LoadRequest) -> Loaded {
+        match &request.wanted {
+            Wanted::Entries { from, through, runs, bytes_max } => {
+                let term = |index| runs.iter().rev().find(|run| run.index <= index).map(|run| run.term);
+                let wanted = |entry: &&Entry| entry.index >= *from && entry.index <= *through;
+                let fits = |entry: &&Entry| term(entry.index) == Some(entry.term);
+                let found: Vec<Entry> =
+                    self.entries.iter().filter(wanted).take_while(fits).cloned().collect();
+                let enough = |count: &usize| *count <= 1 || entries_size(&found[..*count]) <= *bytes_max;
+                let count = (0..=found.len()).rev().find(enough).unwrap_or(0);
+                if found.is_empty() { Loaded::Gone } else { Loaded::Entries(found[..count].to_vec()) }
+            }
+            // One that was offered is complete, whether or not the log says already that it is current.
+            Wanted::Chunk { snapshot, offset, bytes_max } => {
+                let mut all = self.snapshot.iter().chain(&self.own_snapshots);
+                all.find(|(meta, _)| meta.same_content(snapshot)).map_or(Loaded::Gone, |(meta, content)| {
+                    let end = (offset + bytes_max).min(meta.length) as usize;
+                    Loaded::Chunk(content.slice(*offset as usize..end))
+                })
+            }
         }
     }
 }
@@ -60,8 +135,35 @@ impl Disk {
 pub(super) struct Node {
     pub(super) raft: Raft,
     pub(super) disk: Disk,
+    /// The state machine: everything applied, from the first entry on.
     pub(super) applied: Vec<Entry>,
     pub(super) notices: Vec<Action>,
+    /// Loads not served yet; see [`Cluster::slow_disks`].
+    pub(super) loads: VecDeque<LoadRequest>,
+}
+
+impl Node {
+    /// Writes the state as a snapshot, and offers it. Says whether it was taken.
+    pub(super) fn snapshot(&mut self, now: Instant) -> bool {
+        let Some(last) = self.applied.last().map(Entry::id) else { return false };
+        let content = Bytes::from(postcard::to_allocvec(&self.applied).expect("entries can be serialized"));
+        let Some(configuration) = self.raft.configuration_at(last.index).cloned() else { return false };
+        let (length, digest) = (content.len() as u64, xxh3_64(&content));
+        let meta = SnapshotMeta { last, configuration, length, digest };
+        let is_taken = self.raft.offer_snapshot(now, meta.clone()).is_ok();
+        if is_taken {
+            self.disk.own_snapshots.push((meta, content));
+        }
+        is_taken
+    }
+
+    fn serve_loads(&mut self, now: Instant) {
+        while let Some(request) = self.loads.pop_front() {
+            let loaded = self.disk.load(&request);
+            self.raft.handle_loaded(now, request, loaded);
+            assert!(!self.raft.is_stopped(), "what was asked for is there, or was let go");
+        }
+    }
 }
 
 pub(super) struct Cluster {
@@ -86,7 +188,7 @@ impl Cluster {
 
     /// Nodes 1, 2, ... with these terms and logs.
     pub(super) fn with_logs(logs: &[(u64, Vec<Entry>)]) -> Cluster {
-        Cluster::with_config(logs, Config::default())
+        Cluster::with_config(logs, steady())
     }
 
     pub(super) fn with_config(logs: &[(u64, Vec<Entry>)], config: Config) -> Cluster {
@@ -111,16 +213,14 @@ impl Cluster {
     fn start(&mut self, id: u64, mut disk: Disk) {
         disk.boot += 1;
         disk.unsynced.clear();
-        let restored = Restored {
-            identity: identity(id),
-            boot: Boot(disk.boot),
-            hard_state: disk.hard_state,
-            founding: Configuration::of_voters((1..=self.size).map(member)),
-            snapshot: None,
-            entries: disk.entries.clone(),
-        };
+        let founding = Configuration::of_voters((1..=self.size).map(member));
+        disk.own_snapshots.clear();
+        let restored = disk.restored(id, founding);
         let raft = Raft::new(self.config.clone(), restored, self.now, 42).expect("the settings are valid");
-        self.nodes.insert(id, Node { raft, disk, applied: Vec::new(), notices: Vec::new() });
+        self.nodes.insert(
+            id,
+            Node { raft, disk, applied: Vec::new(), notices: Vec::new(), loads: VecDeque::new() },
+        );
     }
 
     /// Power is lost: unsynced writes are gone.
@@ -159,6 +259,21 @@ impl Cluster {
                     node.applied.extend(entries);
                     node.raft.handle_applied(last);
                 }
+                Action::Restore(meta) => {
+                    let (current, content) =
+                        node.disk.snapshot.as_ref().expect("a restore follows an install");
+                    assert_eq!(*current, meta);
+                    node.applied =
+                        postcard::from_bytes(content).expect("it was written as a list of entries");
+                    assert_eq!(node.applied.last().map(Entry::id), Some(meta.last));
+                    node.raft.handle_applied(meta.last.index);
+                }
+                Action::Load(request) => {
+                    node.loads.push_back(request);
+                    if !slow {
+                        node.serve_loads(now);
+                    }
+                }
                 Action::ReadReady(..)
                 | Action::ReadFailed(..)
                 | Action::Lost(_)
@@ -182,6 +297,7 @@ impl Cluster {
         if let Some(durable) = last {
             node.raft.handle_durable(now, durable);
         }
+        node.serve_loads(now);
         self.drain(id);
         last
     }
@@ -249,6 +365,14 @@ impl Cluster {
     pub(super) fn propose(&mut self, id: u64, text: &'static str) -> LogId {
         let now = self.now;
         self.raft(id).propose(now, Bytes::from_static(text.as_bytes())).expect("the leader accepts")
+    }
+
+    /// A node's state machine takes a snapshot.
+    pub(super) fn snapshot(&mut self, id: u64) -> bool {
+        let now = self.now;
+        let is_taken = self.nodes.get_mut(&id).expect("the node exists").snapshot(now);
+        self.drain(id);
+        is_taken
     }
 
     /// The terms of a node's log.

@@ -25,9 +25,9 @@ impl Model {
     }
 
     /// The last entry whose index and term are both within those of `at`.
-    fn agreement_hint(&self, at: LogId) -> LogId {
+    fn agreement_hint(&self, at: LogId) -> Option<LogId> {
         let fits = |id: &LogId| id.index <= at.index && id.term <= at.term;
-        self.ids().into_iter().rev().find(fits).unwrap_or(self.base)
+        self.ids().into_iter().rev().find(fits)
     }
 
     fn slice(&self, from: Index, through: Index, bytes_max: u64) -> Vec<Entry> {
@@ -58,7 +58,11 @@ fn build(base: u64, terms: &[u64]) -> (Log, Model) {
     let base = if base == 0 { LogId::default() } else { LogId { term: Term(1), index: Index(base) } };
     let entries: Vec<Entry> =
         terms.iter().zip(base.index.0 + 1..).map(|(term, index)| command(*term, index)).collect();
-    (Log::new(base, entries.clone()), Model { base, entries })
+    let mut log = Log::new(base, base, Vec::new(), Vec::new());
+    for entry in &entries {
+        log.append(entry.clone());
+    }
+    (log, Model { base, entries })
 }
 
 fn check(log: &Log, model: &Model) {
@@ -69,7 +73,7 @@ fn check(log: &Log, model: &Model) {
     let start = model.base.index.0.saturating_sub(2);
     for index in (start..log.last().index.0 + 3).map(Index) {
         assert_eq!(log.term_at(index), model.term_at(index), "term at {index}");
-        assert_eq!(log.entry(index), model.entries.iter().find(|entry| entry.index == index));
+        assert_eq!(log.cached(index), model.entries.iter().find(|entry| entry.index == index));
         for term in (0..log.last().term.0 + 2).map(Term) {
             let id = LogId { term, index };
             assert_eq!(log.holds(id), ids.contains(&id), "holds {id}");
@@ -123,7 +127,8 @@ proptest! {
         let mut trips = 0;
         while !follower.holds(at) {
             let below = LogId { term: at.term, index: at.index.previous() };
-            let next = leader.agreement_hint(follower.agreement_hint(below));
+            let hint = follower.agreement_hint(below).expect("both logs start at 1");
+            let next = leader.agreement_hint(hint).expect("both logs start at 1");
             prop_assert!(next.index < at.index && next.index.0 >= shared.len() as u64);
             (at, trips) = (next, trips + 1);
         }

@@ -112,6 +112,8 @@ fn event(action: &Action) -> Option<String> {
             let indexes: Vec<u64> = entries.iter().map(|entry| entry.index.0).collect();
             format!("applies {indexes:?}")
         }
+        Action::Restore(snapshot) => format!("restores {}", snapshot.last),
+        Action::Load(_) => String::from("reads back"),
         Action::RoleChanged(change) => format!("is {:?} in {}", change.role, change.term),
         Action::ReadReady(..) | Action::ReadFailed(..) | Action::Lost(_) | Action::Unknown(_) => {
             format!("{action:?}")

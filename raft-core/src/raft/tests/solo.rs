@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::cluster::{Disk, identity, log_of, member};
+use super::cluster::{Disk, identity, log_of, member, steady};
 use crate::action::{Action, RoleName};
 use crate::config::Config;
 use crate::entry::Entry;
@@ -42,7 +42,7 @@ pub(super) struct Solo {
 impl Solo {
     /// Node 1 of a cluster of `size`, in a term, with a log of these terms; it has heard of no leader for long.
     pub(super) fn new(size: u64, term: u64, log: &[u64]) -> Solo {
-        Solo::with_config(size, term, log, Config::default())
+        Solo::with_config(size, term, log, steady())
     }
 
     pub(super) fn with_config(size: u64, term: u64, log: &[u64], config: Config) -> Solo {
@@ -73,7 +73,7 @@ impl Solo {
 
     /// Node 1 as the leader, its no-op appended and nothing acknowledged; what it sent so far is forgotten.
     pub(super) fn leader(size: u64, term: u64, log: &[u64]) -> Solo {
-        Solo::leader_with_config(size, term, log, Config::default())
+        Solo::leader_with_config(size, term, log, steady())
     }
 
     pub(super) fn leader_with_config(size: u64, term: u64, log: &[u64], config: Config) -> Solo {
@@ -146,7 +146,9 @@ impl Solo {
                         self.raft.handle_applied(last);
                     }
                 }
-                Action::ReadReady(..)
+                Action::Restore(_)
+                | Action::Load(_)
+                | Action::ReadReady(..)
                 | Action::ReadFailed(..)
                 | Action::Lost(_)
                 | Action::Unknown(_)
@@ -300,14 +302,9 @@ impl Solo {
 }
 
 fn boot(size: u64, disk: &Disk, config: &Config, now: Instant) -> Raft {
-    let restored = Restored {
-        identity: identity(1),
-        boot: Boot(disk.boot),
-        hard_state: disk.hard_state,
-        founding: Configuration::of_voters((1..=size).map(member)),
-        snapshot: None,
-        entries: disk.entries.clone(),
-    };
+    let founding = Configuration::of_voters((1..=size).map(member));
+    let restored =
+        Restored::of_log(identity(1), Boot(disk.boot), disk.hard_state, founding, disk.entries.clone());
     Raft::new(config.clone(), restored, now, 42).expect("the settings are valid")
 }
 
@@ -379,7 +376,10 @@ pub(super) fn line(message: &Message) -> String {
         Message::ReadIndexAnswer(m) => format!("ReadIndexAnswer {} to question {}", m.index, m.round.0),
         Message::Abstention(m) => format!("Abstention in {}, question {}", m.term, m.round.0),
         Message::AbstentionAnswer(m) => format!("AbstentionAnswer {} to question {}", m.last, m.round.0),
-        Message::Forward(_) | Message::ForwardAnswer(_) => String::from(message.name()),
+        Message::Forward(_)
+        | Message::ForwardAnswer(_)
+        | Message::SnapshotChunk(_)
+        | Message::SnapshotChunkAnswer(_) => String::from(message.name()),
     }
 }
 

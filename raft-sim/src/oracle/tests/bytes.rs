@@ -49,7 +49,7 @@ impl Node {
     }
 
     fn start(disk: &Files, oracles: &mut Oracles) -> Result<Node, Failure> {
-        let config = JournalConfig { segment_bytes: 2048, batch_bytes_max: 1024 };
+        let config = JournalConfig { segment_bytes: 2048, batch_bytes_max: 1024, ..JournalConfig::default() };
         let (mut cache, mut platter) = (disk.clone(), disk.clone());
         let recovery = Recovery::start(config, &cache, OnDamage::Abstain).unwrap();
         for op in recovery.ops() {
@@ -77,6 +77,9 @@ impl Node {
                             }
                             self.raft.handle_applied(entry.index);
                         }
+                    }
+                    Action::Restore(_) | Action::Load(_) => {
+                        unreachable!("it keeps everything, and nobody takes a snapshot")
                     }
                     Action::ReadReady(..)
                     | Action::ReadFailed(..)

@@ -1,0 +1,228 @@
+//! A follower's side of a snapshot's way (Raft §7, InstallSnapshot): pieces come in any order, go to the disk in
+//! theirs, and count once the digest of all of them is right.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use core::fmt;
+
+use bytes::Bytes;
+use xxhash_rust::xxh3::Xxh3;
+
+use super::role::Role;
+use super::{Raft, Sender};
+use crate::error::Violation;
+use crate::message::{Message, SnapshotChunk, SnapshotChunkAnswer};
+use crate::snapshot::{Chunk, SnapshotMeta};
+use crate::types::{Index, LogId, Term};
+
+/// A snapshot that is coming in. It outlives roles and terms: another leader with the same snapshot goes on with it.
+#[derive(Clone)]
+pub(crate) struct Receiving {
+    snapshot: SnapshotMeta,
+    /// Everything before this was handed to the disk.
+    received: u64,
+    digest: Xxh3,
+    /// Pieces that came before their predecessors, by offset.
+    shelf: BTreeMap<u64, Bytes>,
+    shelf_bytes: u64,
+    /// The leader's term when the last piece came.
+    term: Term,
+    /// A piece was handed to the disk, if only the empty one of an empty snapshot.
+    is_begun: bool,
+    /// It began in the middle, or was damaged: the leader must send the beginning again.
+    lacks_beginning: bool,
+}
+
+impl fmt::Debug for Receiving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {:?}", self.received, self.snapshot)
+    }
+}
+
+impl Receiving {
+    fn new(snapshot: SnapshotMeta, term: Term, lacks_beginning: bool) -> Receiving {
+        Receiving {
+            snapshot,
+            received: 0,
+            digest: Xxh3::new(),
+            shelf: BTreeMap::new(),
+            shelf_bytes: 0,
+            term,
+            is_begun: false,
+            lacks_beginning,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.received > 0
+    }
+
+    fn is_complete(&self) -> bool {
+        self.is_begun && self.received == self.snapshot.length
+    }
+
+    /// Keeps a piece that came too early, if there is room; otherwise the leader will send it again.
+    fn put_on_shelf(&mut self, offset: u64, bytes: Bytes, bytes_max: u64) {
+        let size = bytes.len() as u64;
+        if size > 0 && self.shelf_bytes + size <= bytes_max && !self.shelf.contains_key(&offset) {
+            self.shelf_bytes += size;
+            self.shelf.insert(offset, bytes);
+        }
+    }
+
+    /// The next piece in order, as far as it is new.
+    fn take_from_shelf(&mut self) -> Option<Bytes> {
+        loop {
+            let first = self.shelf.first_entry()?;
+            if *first.key() > self.received {
+                return None;
+            }
+            let (offset, bytes) = first.remove_entry();
+            self.shelf_bytes -= bytes.len() as u64;
+            let known = usize::try_from(self.received - offset).unwrap_or(usize::MAX);
+            if known < bytes.len() {
+                return Some(bytes.slice(known..));
+            }
+        }
+    }
+}
+
+impl Raft {
+    pub(super) fn handle_snapshot_chunk(&mut self, from: Sender, m: SnapshotChunk) -> Result<(), Violation> {
+        check_chunk(&m)?;
+        self.follow(from, m.round)?;
+        let last = m.snapshot.last;
+        if let Some(ours) =
+            self.log.id_at(last.index).filter(|ours| last.index <= self.commit && *ours != last)
+        {
+            return Err(Violation::CommittedConflict { ours, theirs: last });
+        }
+        if self.has_all_of(last) {
+            self.confirm_through(last.index);
+            return Ok(());
+        }
+        let is_overtaken =
+            |receiving: &Receiving| receiving.snapshot.last.index > last.index && receiving.term == m.term;
+        if self.receiving.as_ref().is_some_and(is_overtaken) {
+            return Ok(()); // A leader goes on to newer snapshots only.
+        }
+        self.take_chunk(m);
+        self.advance_receiving(from)
+    }
+
+    /// Whether everything that a snapshot covers is here: committed, or the same by Log Matching (Raft §5.3).
+    fn has_all_of(&self, last: LogId) -> bool {
+        last.index <= self.commit || self.log.holds(last)
+    }
+
+    /// The log agrees with the leader's through here, and the leader does not know it.
+    fn confirm_through(&mut self, index: Index) {
+        self.receiving = None;
+        if let Role::Follower(follower) = &mut self.role {
+            follower.repeat_owed = true;
+            follower.confirmed = follower.confirmed.max(index);
+        }
+        self.advance_follower_commit();
+        self.settle_abstention();
+    }
+
+    fn take_chunk(&mut self, m: SnapshotChunk) {
+        let is_other = |receiving: &Receiving| !receiving.snapshot.same_content(&m.snapshot);
+        if self.receiving.as_ref().is_none_or(is_other) {
+            self.receiving = Some(Receiving::new(*m.snapshot, m.term, m.offset > 0));
+        }
+        let bytes_max = self.config.shelf_bytes_max;
+        let Some(receiving) = &mut self.receiving else { return };
+        receiving.term = m.term;
+        let end = m.offset + m.bytes.len() as u64;
+        if m.offset > receiving.received {
+            receiving.put_on_shelf(m.offset, m.bytes, bytes_max);
+            return;
+        }
+        // The first piece of an empty snapshot is empty, and the only one that is.
+        let is_new = end > receiving.received || receiving.snapshot.length == 0;
+        // A disk that is behind gets no more to do; the piece will come again.
+        if is_new && self.gate.unsynced_bytes() < self.config.unsynced_bytes_max {
+            let known = usize::try_from(receiving.received - m.offset).unwrap_or(usize::MAX);
+            let mut piece = Some(m.bytes.slice(known.min(m.bytes.len())..));
+            while let Some(bytes) = piece {
+                let offset = receiving.received;
+                receiving.received += bytes.len() as u64;
+                receiving.digest.update(&bytes);
+                receiving.lacks_beginning = false;
+                receiving.is_begun = true;
+                self.gate.chunk(Chunk { snapshot: receiving.snapshot.clone(), offset, bytes });
+                piece = receiving.take_from_shelf();
+            }
+        }
+    }
+
+    /// Installs what is complete, or tells the leader how far it is.
+    fn advance_receiving(&mut self, from: Sender) -> Result<(), Violation> {
+        let Some(receiving) = &self.receiving else { return Ok(()) };
+        let mut damaged = false;
+        if receiving.is_complete() {
+            let snapshot = receiving.snapshot.clone();
+            damaged = receiving.digest.digest() != snapshot.digest;
+            if !damaged {
+                self.receiving = None;
+                self.install(snapshot);
+                return Ok(());
+            }
+            self.receiving = Some(Receiving::new(snapshot, self.hard_state.term, true));
+        }
+        let owed = self.receiving.as_ref().map(|receiving| SnapshotChunkAnswer {
+            term: self.hard_state.term,
+            snapshot: receiving.snapshot.last,
+            digest: receiving.snapshot.digest,
+            received: receiving.received,
+            restart: receiving.lacks_beginning,
+        });
+        if let Role::Follower(follower) = &mut self.role {
+            follower.chunk_answer_owed = owed;
+        }
+        if damaged { Err(Violation::SnapshotDigest(from.member)) } else { Ok(()) }
+    }
+
+    /// Makes a received snapshot current. The whole log goes: what of it agrees with the leader's, the snapshot
+    /// covers, and had its last entry been here, there would have been nothing to install.
+    fn install(&mut self, snapshot: SnapshotMeta) {
+        let last = snapshot.last;
+        assert!(last.index > self.commit, "a snapshot never takes back what is committed");
+        self.gate.install(snapshot.clone(), self.commit);
+        self.log.reset(last);
+        self.configurations = alloc::vec![(last.index, snapshot.configuration.clone())];
+        self.commit = last.index;
+        self.loaded_to_apply.clear();
+        for id in self.proposals.settle_covered(last.index) {
+            self.notices.push_back(crate::action::Action::Unknown(id));
+        }
+        self.restoring = Some(Box::new(snapshot.clone()));
+        self.snapshot = Some(Box::new(snapshot));
+        if let Role::Follower(follower) = &mut self.role {
+            follower.confirmed = last.index;
+            follower.acknowledgement_owed = true;
+            follower.rejection_owed = None;
+            follower.chunk_answer_owed = None;
+        }
+    }
+
+    /// The answer to the newest piece. It promises nothing, and so it waits for nothing.
+    pub(super) fn poll_chunk_answer(&mut self) -> Option<(Sender, Message)> {
+        let Role::Follower(follower) = &mut self.role else { return None };
+        let leader = follower.leader?;
+        let answer = follower.chunk_answer_owed.take()?;
+        Some((leader, Message::SnapshotChunkAnswer(answer)))
+    }
+}
+
+/// A piece lies within its snapshot, and the snapshot is of a leader of this term.
+fn check_chunk(m: &SnapshotChunk) -> Result<(), Violation> {
+    let last = m.snapshot.last;
+    let end = m.offset.checked_add(m.bytes.len() as u64);
+    let is_inside = end.is_some_and(|end| end <= m.snapshot.length);
+    let is_possible = last.index > Index(0) && last.term > Term(0) && last.term <= m.term;
+    let has_voters = !m.snapshot.configuration.voters.is_empty();
+    if is_inside && is_possible && has_voters { Ok(()) } else { Err(Violation::MalformedSnapshot(last)) }
+}

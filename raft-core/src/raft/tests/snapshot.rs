@@ -1,0 +1,305 @@
+//! Snapshots between nodes (Raft §7): pieces, their order and loss, the installation, and what waits for it.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::cluster::{Cluster, log_of, member, steady};
+use super::solo::{Solo, id};
+use crate::action::Action;
+use crate::config::Config;
+use crate::entry::Entry;
+use crate::error::Violation;
+use crate::load::{Loaded, Wanted};
+use crate::membership::Configuration;
+use crate::message::{Envelope, Message, SnapshotChunk, SnapshotChunkAnswer};
+use crate::snapshot::SnapshotMeta;
+use crate::types::{Index, LogId, Round, Span, Term};
+
+fn config() -> Config {
+    Config { trailing_entries: 0, chunk_bytes_max: 10, chunks_in_flight_max: 3, ..steady() }
+}
+
+/// Node 1 leads three nodes, has a snapshot of everything, and node 3 has nothing.
+fn one_behind() -> Cluster {
+    let mut cluster = Cluster::with_config(&[(0, Vec::new()), (0, Vec::new()), (0, Vec::new())], config());
+    cluster.elect_node(1);
+    cluster.cut_off(3);
+    for _ in 0..20 {
+        cluster.propose(1, "x");
+        cluster.settle();
+    }
+    assert!(cluster.snapshot(1));
+    cluster
+}
+
+fn chunks_to(cluster: &Cluster, to: u64) -> Vec<Envelope> {
+    let is_chunk = |e: &&Envelope| e.to.id.0 == to && matches!(e.message, Message::SnapshotChunk(_));
+    cluster.network.iter().filter(is_chunk).cloned().collect()
+}
+
+#[test]
+fn a_follower_that_needs_what_is_gone_gets_the_snapshot() {
+    let mut cluster = one_behind();
+    let last = cluster.raft(1).status().snapshot;
+    assert_eq!(cluster.raft(1).status().log_start, last.index.next());
+    cluster.cut.clear();
+    cluster.run(Span::from_millis(1_000));
+    let status = cluster.raft(3).status();
+    assert_eq!((status.snapshot, status.commit), (last, last.index));
+    assert_eq!(cluster.nodes[&3].applied, cluster.nodes[&1].applied);
+    // From here on, ordinary appends.
+    cluster.propose(1, "y");
+    cluster.run(Span::from_millis(100));
+    assert_eq!(cluster.nodes[&3].applied.len(), 22);
+    assert_eq!(cluster.raft(3).status().snapshot, last);
+}
+
+/// Pieces may come in any order, doubled, and some of them not at all.
+#[test]
+fn lost_doubled_and_reordered_pieces_do_no_harm() {
+    let mut cluster = one_behind();
+    cluster.cut.clear();
+    for step in 0..4_000_usize {
+        cluster.now = cluster.now.plus(Span::from_millis(5));
+        for node in 1..=3 {
+            let now = cluster.now;
+            cluster.raft(node).tick(now);
+            cluster.drain(node);
+        }
+        // The newest first; every third piece is lost, every fourth is doubled.
+        while let Some(envelope) = cluster.network.pop_back() {
+            let is_chunk = matches!(envelope.message, Message::SnapshotChunk(_));
+            if is_chunk && step % 3 == 0 {
+                continue;
+            }
+            if is_chunk && step % 4 == 0 {
+                cluster.deliver(envelope.clone());
+            }
+            cluster.deliver(envelope);
+        }
+        if cluster.nodes[&3].applied == cluster.nodes[&1].applied {
+            return;
+        }
+    }
+    panic!("the snapshot never arrived");
+}
+
+/// The follower restarts in the middle: what it had is gone, and the transfer begins anew.
+#[test]
+fn a_transfer_survives_the_followers_restart() {
+    let mut cluster = one_behind();
+    cluster.cut.clear();
+    cluster.run(Span::from_millis(10));
+    while cluster.raft(3).receiving.as_ref().is_none_or(|receiving| !receiving.is_under_way()) {
+        let now = cluster.now.plus(Span::from_millis(5));
+        cluster.now = now;
+        cluster.raft(1).tick(now);
+        cluster.drain(1);
+        if let Some(envelope) = cluster.network.pop_front() {
+            cluster.deliver(envelope);
+        }
+    }
+    cluster.restart(3);
+    cluster.run(Span::from_millis(1_000));
+    assert_eq!(cluster.nodes[&3].applied, cluster.nodes[&1].applied);
+}
+
+/// The leader restarts, or another one takes over, with the same bytes: what has come need not come again.
+#[test]
+fn another_leader_with_the_same_snapshot_goes_on_with_the_transfer() {
+    let mut node = Solo::with_config(3, 1, &[1], config());
+    let content = b"0123456789abcdefghij";
+    let snapshot = snapshot_of(id(2, 50), content);
+    node.hear(2, chunk(2, &snapshot, 0, &content[..10]));
+    assert_eq!(received(&node.sent()), Some(10));
+    node.hear(3, chunk(3, &snapshot, 0, &content[..10]));
+    assert_eq!(received(&node.sent()), Some(10), "the new leader learns where to go on");
+    node.hear(3, chunk(3, &snapshot, 10, &content[10..]));
+    assert_eq!(node.acknowledged_to(3), Some(50));
+}
+
+/// B73: what the follower had of the log is another leader's tale; nothing of it survives the installation.
+#[test]
+fn an_installed_snapshot_leaves_nothing_of_a_divergent_log() {
+    let mut node = Solo::with_config(3, 2, &[1, 1, 1, 2, 2, 2], config());
+    let content = b"state";
+    let snapshot = snapshot_of(id(3, 4), content);
+    node.hear(2, chunk(3, &snapshot, 0, content));
+    assert_eq!(node.raft.status().last, id(3, 4));
+    assert_eq!((node.raft.id_at(Index(5)), node.raft.id_at(Index(6))), (None, None));
+    assert_eq!(node.disk.entries, []);
+    assert_eq!(node.acknowledged_to(2), Some(4));
+}
+
+/// By Log Matching, a log that holds the snapshot's last entry holds everything before it: nothing is thrown away.
+#[test]
+fn a_log_that_holds_the_snapshots_last_entry_is_kept() {
+    let mut node = Solo::with_config(3, 2, &[1, 1, 1, 2, 2, 2], config());
+    let snapshot = snapshot_of(id(2, 4), b"state");
+    node.hear(2, chunk(2, &snapshot, 0, b"state"));
+    assert_eq!(node.raft.status().last, id(2, 6));
+    assert_eq!(node.acknowledged_to(2), Some(4), "and the leader learns of it");
+}
+
+/// B74: a late snapshot takes nothing back, and one that contradicts what is committed is a violation.
+#[test]
+fn a_stale_snapshot_changes_nothing() {
+    let mut node = Solo::with_config(3, 2, &[1, 1, 1, 2], config());
+    node.hear(2, super::solo::append(2, id(2, 4), &[], 4));
+    assert_eq!(node.commit(), 4);
+    node.hear(2, chunk(2, &snapshot_of(id(1, 2), b"old"), 0, b"old"));
+    assert_eq!((node.commit(), node.raft.status().last), (4, id(2, 4)));
+    let other = chunk(2, &snapshot_of(id(2, 3), b"bad"), 0, b"bad");
+    let result = node.try_hear(2, other);
+    assert_eq!(result, Err(Violation::CommittedConflict { ours: id(1, 3), theirs: id(2, 3) }));
+    assert_eq!(node.raft.status().last, id(2, 4));
+}
+
+/// The acknowledgement of an installation, and of anything above it, waits until the installation is durable.
+#[test]
+fn the_acknowledgement_waits_for_the_installation() {
+    let mut node = Solo::with_config(3, 1, &[1], config());
+    node.stalled = true;
+    node.hear(2, super::solo::append(2, id(1, 1), &[], 0));
+    node.sync_one();
+    node.sent();
+    node.hear(2, chunk(2, &snapshot_of(id(2, 50), b"state"), 0, b"state"));
+    node.hear(2, super::solo::append(2, id(2, 50), &[2, 2], 52));
+    assert_eq!(node.acknowledged_to(2), None);
+    let kinds: Vec<_> =
+        node.disk.unsynced.iter().map(|p| (p.write.install.is_some(), p.write.append.len())).collect();
+    assert_eq!(kinds, [(true, 0), (false, 2)], "an install closes its write");
+    node.sync_one();
+    assert_eq!(node.acknowledged_to(2), Some(50));
+    assert!(
+        node.notices.iter().any(|action| matches!(action, Action::Restore(meta) if meta.last == id(2, 50)))
+    );
+    assert_eq!(node.applied, [], "nothing is applied before the state is restored");
+    node.raft.handle_applied(Index(50));
+    node.sync_one();
+    assert_eq!(node.acknowledged_to(2), Some(52));
+    assert_eq!(node.applied.iter().map(|entry| entry.index.0).collect::<Vec<_>>(), [51, 52]);
+}
+
+/// A piece that is not what was sent shows when all have come; the sender is told to begin anew.
+#[test]
+fn a_wrong_digest_begins_the_transfer_anew() {
+    let mut node = Solo::with_config(3, 1, &[1], config());
+    let snapshot = snapshot_of(id(2, 50), b"state");
+    let result = node.try_hear(2, chunk(2, &snapshot, 0, b"stale"));
+    assert_eq!(result, Err(Violation::SnapshotDigest(member(2))));
+    let answers = node.sent();
+    assert_eq!((received(&answers), restarted(&answers)), (Some(0), true));
+    assert_eq!(node.raft.status().last, id(1, 1));
+    node.hear(2, chunk(2, &snapshot, 0, b"state"));
+    assert_eq!(node.raft.status().last, id(2, 50));
+}
+
+/// While a live follower receives a snapshot, no other takes its place, until the log after it has grown too long.
+#[test]
+fn a_transfer_pins_its_snapshot_up_to_a_bound() {
+    let mut cluster = one_behind();
+    cluster.cut.clear();
+    // The pieces are lost; everything else arrives.
+    let lose_chunks = |cluster: &mut Cluster, span: u64| {
+        for _ in 0..span / 5 {
+            cluster.now = cluster.now.plus(Span::from_millis(5));
+            for node in 1..=3 {
+                let now = cluster.now;
+                cluster.raft(node).tick(now);
+                cluster.drain(node);
+            }
+            while let Some(envelope) = cluster.network.pop_front() {
+                if !matches!(envelope.message, Message::SnapshotChunk(_)) {
+                    cluster.deliver(envelope);
+                }
+            }
+        }
+    };
+    lose_chunks(&mut cluster, 300);
+    assert!(cluster.raft(1).is_snapshot_pinned());
+    cluster.propose(1, "y");
+    lose_chunks(&mut cluster, 20);
+    assert!(!cluster.snapshot(1), "a follower is receiving the current one");
+    cluster.raft(1).config.pinned_bytes_max = 0;
+    assert!(cluster.snapshot(1));
+    cluster.run(Span::from_millis(1_000));
+    assert_eq!(cluster.nodes[&3].applied, cluster.nodes[&1].applied);
+    assert_eq!(cluster.raft(3).status().snapshot, cluster.raft(1).status().snapshot);
+}
+
+/// B70: at the boundary of the log the term of the entry before the first is the snapshot's.
+#[test]
+fn a_follower_that_ends_where_the_log_begins_needs_no_snapshot() {
+    let mut cluster = Cluster::with_config(&[(0, Vec::new()), (0, Vec::new()), (0, Vec::new())], config());
+    cluster.elect_node(1);
+    cluster.propose(1, "x");
+    cluster.run(Span::from_millis(100));
+    assert!(cluster.snapshot(1));
+    assert_eq!(cluster.raft(1).status().log_start, Index(3));
+    cluster.restart(3); // Probed at the boundary, from scratch.
+    cluster.propose(1, "y");
+    cluster.run(Span::from_millis(200));
+    assert!(chunks_to(&cluster, 3).is_empty() && cluster.raft(3).status().snapshot == LogId::default());
+    assert_eq!(cluster.raft(3).status().commit, Index(3));
+}
+
+/// What is asked of the disk may be overwritten before it is there: the answer is measured against the log as it is.
+#[test]
+fn entries_read_back_are_checked_against_the_log() {
+    let tight = Config { cache_bytes_max: 0, ..config() };
+    let mut cluster = Cluster::with_config(&[(0, Vec::new()), (0, Vec::new()), (0, Vec::new())], tight);
+    cluster.elect_node(1);
+    for _ in 0..5 {
+        cluster.propose(1, "x");
+    }
+    cluster.run(Span::from_millis(100));
+    assert_eq!(cluster.raft(1).status().log_bytes, 0, "all of it is durable and applied");
+    cluster.slow_disks = alloc::vec![1];
+    cluster.restart(3);
+    cluster.nodes.get_mut(&3).expect("it exists").disk.entries.clear();
+    cluster.restart(3);
+    cluster.run(Span::from_millis(60));
+    let request = cluster.nodes[&1].loads.front().cloned().expect("a follower needs old entries");
+    assert!(matches!(request.wanted, Wanted::Entries { from: Index(1), .. }));
+    let other = log_of(&[1, 1]).into_iter().map(|entry| Entry { term: Term(9), ..entry }).collect();
+    let now = cluster.now;
+    cluster.raft(1).handle_loaded(now, request, Loaded::Entries(other));
+    cluster.slow_disks.clear();
+    cluster.sync(1, 0);
+    cluster.run(Span::from_millis(500));
+    assert_eq!(cluster.nodes[&3].applied, cluster.nodes[&1].applied);
+}
+
+fn snapshot_of(last: LogId, content: &[u8]) -> SnapshotMeta {
+    let configuration = Configuration::of_voters((1..=3).map(member));
+    SnapshotMeta { last, configuration, length: content.len() as u64, digest: xxh3_64(content) }
+}
+
+fn chunk(term: u64, snapshot: &SnapshotMeta, offset: u64, bytes: &[u8]) -> Message {
+    Message::SnapshotChunk(SnapshotChunk {
+        term: Term(term),
+        round: Round(1),
+        snapshot: Box::new(snapshot.clone()),
+        offset,
+        bytes: Bytes::copy_from_slice(bytes),
+    })
+}
+
+fn answers(sent: &[(u64, Message)]) -> impl Iterator<Item = &SnapshotChunkAnswer> {
+    sent.iter().filter_map(|(_, message)| match message {
+        Message::SnapshotChunkAnswer(answer) => Some(answer),
+        _ => None,
+    })
+}
+
+fn received(sent: &[(u64, Message)]) -> Option<u64> {
+    answers(sent).last().map(|answer| answer.received)
+}
+
+fn restarted(sent: &[(u64, Message)]) -> bool {
+    answers(sent).any(|answer| answer.restart)
+}

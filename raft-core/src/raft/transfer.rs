@@ -1,0 +1,115 @@
+//! A leader's side of a snapshot's way to a follower (Raft §7, InstallSnapshot): pieces, ahead of their answers.
+
+use alloc::collections::VecDeque;
+
+use crate::config::Config;
+use crate::snapshot::SnapshotMeta;
+use crate::types::{Instant, Span};
+
+/// A snapshot on its way to one peer. Invariant: received <= next <= length.
+#[derive(Clone, Debug)]
+pub(crate) struct Transfer {
+    pub(crate) snapshot: SnapshotMeta,
+    /// The peer holds the content through here, as far as it said.
+    received: u64,
+    /// Where the next new piece starts.
+    next: u64,
+    /// Pieces under way, in order.
+    pieces: VecDeque<Piece>,
+    /// The last piece, which an empty snapshot has too, was sent at least once.
+    is_all_sent: bool,
+    /// When the peer was last told, or last answered, if all pieces are there and only the installation is waited for.
+    waiting_since: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    start: u64,
+    end: u64,
+    at: Instant,
+    is_lost: bool,
+}
+
+impl Transfer {
+    pub(crate) fn new(snapshot: SnapshotMeta) -> Transfer {
+        Transfer {
+            snapshot,
+            received: 0,
+            next: 0,
+            pieces: VecDeque::new(),
+            is_all_sent: false,
+            waiting_since: None,
+        }
+    }
+
+    /// Where the piece to send now starts, and its length; none while the window is full or all is under way.
+    pub(crate) fn wants(&self, config: &Config) -> Option<(u64, u64)> {
+        if let Some(lost) = self.pieces.iter().find(|piece| piece.is_lost) {
+            return Some((lost.start, lost.end - lost.start));
+        }
+        let is_done = self.next == self.snapshot.length && self.is_all_sent;
+        if is_done || self.pieces.len() >= config.chunks_in_flight_max {
+            return None;
+        }
+        Some((self.next, config.chunk_bytes_max.min(self.snapshot.length - self.next)))
+    }
+
+    /// Notes that a piece left.
+    pub(crate) fn sent(&mut self, start: u64, bytes: u64, at: Instant) {
+        let piece = Piece { start, end: start + bytes, at, is_lost: false };
+        match self.pieces.iter_mut().find(|piece| piece.start == start) {
+            Some(known) => *known = piece,
+            None => {
+                self.pieces.push_back(piece);
+                self.next = piece.end;
+                self.is_all_sent |= piece.end == self.snapshot.length;
+            }
+        }
+    }
+
+    /// The peer holds everything before `received`. An answer that was overtaken changes nothing; one that goes back
+    /// (`is_restart`) means that the peer began anew. Gives the time that the newest answered piece took.
+    pub(crate) fn handle_answer(&mut self, received: u64, is_restart: bool, now: Instant) -> Option<Span> {
+        if received > self.snapshot.length {
+            return None;
+        }
+        if received < self.received {
+            if is_restart {
+                *self = Transfer::new(self.snapshot.clone());
+            }
+            return None;
+        }
+        let mut took = None;
+        while self.pieces.front().is_some_and(|piece| piece.end <= received) {
+            took = self.pieces.pop_front().map(|piece| now.since(piece.at));
+        }
+        self.received = received;
+        if received > self.next {
+            // A follower that had part of it already, from another leader.
+            self.next = received;
+            self.pieces.clear();
+        }
+        if received == self.snapshot.length {
+            self.is_all_sent = true;
+            self.pieces.clear();
+            self.waiting_since = Some(now);
+        }
+        took
+    }
+
+    pub(crate) fn retransmit_at(&self, timeout: Span) -> Option<Instant> {
+        let oldest = self.pieces.front().filter(|piece| !piece.is_lost).map(|piece| piece.at);
+        oldest.or(self.waiting_since).map(|at| at.plus(timeout))
+    }
+
+    /// The oldest piece is lost; or all are there, and the word that it is installed is.
+    pub(crate) fn retransmit(&mut self, now: Instant) {
+        if let Some(piece) = self.pieces.front_mut() {
+            piece.is_lost = true;
+        } else if let Some(since) = &mut self.waiting_since {
+            *since = now;
+            let end = self.snapshot.length;
+            self.pieces.push_back(Piece { start: end, end, at: now, is_lost: true });
+        }
+    }
+}

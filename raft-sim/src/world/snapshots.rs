@@ -1,0 +1,219 @@
+//! Snapshots that are written beside the batches, and what is read back.
+
+use raft_core::journal::{Directory, ReadFailed};
+use raft_core::replica::SnapshotJob;
+
+use super::lifecycle::Crash;
+use super::{Event, World};
+use crate::choices::Stream;
+use crate::counts::Effect;
+use crate::disk::{SECTOR, VirtualDisk};
+use crate::failure::{Failure, FailureKind};
+use crate::machine::Machine;
+use crate::node::{Job, Node, Reading, Writing};
+use crate::workload::Workload;
+
+impl Directory for VirtualDisk {
+    fn names(&self) -> Result<Vec<String>, ReadFailed> {
+        Ok(VirtualDisk::names(self).map(str::to_owned).collect())
+    }
+
+    fn read(&self, file: &str, offset: u64, bytes: u64) -> Result<Vec<u8>, ReadFailed> {
+        let content = VirtualDisk::read(self, file).ok_or(ReadFailed::Missing)?;
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
+        let length = usize::try_from(bytes).unwrap_or(usize::MAX).min(content.len() - start);
+        Ok(content[start..start + length].to_vec())
+    }
+}
+
+impl<S: Machine, W: Workload<S>> World<S, W> {
+    /// A replica froze its state. What it shows is settled now; each operation of its writing takes its time.
+    pub(super) fn start_writing(&mut self, node: usize, job: &SnapshotJob<S::Image>) -> Result<(), Failure> {
+        self.counts.add(Effect::SnapshotsFrozen);
+        let mut ops = Vec::new();
+        let written = job.write(&mut |op| {
+            ops.push(op);
+            Ok::<(), std::convert::Infallible>(())
+        });
+        let written = match written {
+            Ok(written) => written,
+            Err(error) => {
+                let what = format!("n{} can't write its snapshot: {error:?}", node + 1);
+                return Err(Failure::new(FailureKind::Invariant, "snapshot", what));
+            }
+        };
+        let Some(running) = self.nodes[node].running_mut() else { return Ok(()) };
+        let replica = &running.replica;
+        let digests =
+            (raft_core::replica::StateMachine::digest(replica.state()), replica.sessions().digest());
+        let last = job.last();
+        running.writing = Some(Writing { job: Job { ops, next: 0 }, written });
+        self.oracles.froze(node, last, digests)?;
+        self.say(Some(node), "snapshot", || format!("of {last}"));
+        self.plan_writing(node);
+        Ok(())
+    }
+
+    fn plan_writing(&mut self, node: usize) {
+        let (stream, generation) = (self.nodes[node].disk_stream, self.nodes[node].generation);
+        let syncs = self.nodes[node]
+            .running()
+            .and_then(|running| running.writing.as_ref())
+            .is_some_and(|writing| super::disks::is_sync(writing.job.ops.get(writing.job.next)));
+        let latency = self.disk_latency(stream, syncs);
+        let slow = self.nodes[node].slowness(self.now);
+        self.plan(self.now + latency * (1 + slow), Event::WritingDone { node: node as u8, generation });
+    }
+
+    pub(super) fn disk_latency(&mut self, stream: Stream, syncs: bool) -> u64 {
+        if syncs {
+            1 + self.choices.exponential(stream, self.setup.disk.sync_latency)
+        } else {
+            1 + self.choices.below(stream, self.setup.disk.write_latency + 1)
+        }
+    }
+
+    /// An operation of a snapshot's writing ends, or the node crashes in it.
+    pub(super) fn writing_done(&mut self, node: usize, generation: u32, event: Event) -> Result<(), Failure> {
+        if self.nodes[node].generation != generation || self.put_off(node, event) {
+            return Ok(());
+        }
+        let stalled_until = self.nodes[node].condition.stalled_until;
+        if self.now < stalled_until {
+            self.plan(stalled_until, event);
+            return Ok(());
+        }
+        self.count_event(event, generation.into());
+        let hot = self.setup.crash.disk_ppm.saturating_mul(self.setup.crash.hot);
+        if !self.is_closing() && self.choices.chance(self.nodes[node].crash_stream, hot) {
+            self.counts.add(Effect::CrashAtDiskOp);
+            return self.crash(node, Crash::Drawn);
+        }
+        let Some(mut writing) = self.nodes[node].running_mut().and_then(|running| running.writing.take())
+        else {
+            return Ok(());
+        };
+        let op = writing.job.ops[writing.job.next].clone();
+        if let Some(effect) = self.end_op(node, &op)? {
+            return self.disk_failed(node, effect);
+        }
+        writing.job.next += 1;
+        let is_done = writing.job.next == writing.job.ops.len();
+        let now = self.nodes[node].clock.at(self.now);
+        let Some(running) = self.nodes[node].running_mut() else { return Ok(()) };
+        if !is_done {
+            running.writing = Some(writing);
+            self.plan_writing(node);
+            return Ok(());
+        }
+        running.replica.handle_snapshot_written(now, &writing.written);
+        let is_taken = running.replica.status().snapshot == writing.written.meta().last;
+        self.counts.add(if is_taken { Effect::SnapshotsTaken } else { Effect::SnapshotsRefused });
+        self.drain(node)
+    }
+
+    /// What a process leaves that ends while it writes a snapshot: a part of the write under way.
+    pub(super) fn interrupt_writing(&mut self, node: usize) {
+        let Some(writing) = self.nodes[node].running_mut().and_then(|running| running.writing.take()) else {
+            return;
+        };
+        self.counts.add(Effect::SnapshotsInterrupted);
+        if let Some(raft_core::journal::DiskOp::Write { file, offset, bytes }) =
+            writing.job.ops.get(writing.job.next)
+        {
+            let World { nodes, choices, .. } = self;
+            let Node { disk, disk_stream, .. } = &mut nodes[node];
+            let sectors = choices.below(*disk_stream, (bytes.len() / SECTOR) as u64 + 1);
+            let _ = disk.write_prefix(file, *offset, bytes, sectors);
+        }
+    }
+
+    /// Something is to be read back. It is read when the time is up, from what the disk shows then.
+    pub(super) fn start_reading(&mut self, node: usize, reading: Reading) {
+        let (stream, generation) = (self.nodes[node].disk_stream, self.nodes[node].generation);
+        let latency = self.disk_latency(stream, true);
+        let Some(running) = self.nodes[node].running_mut() else { return };
+        running.last_read += 1;
+        let read = running.last_read;
+        running.reads.insert(read, reading);
+        let slow = self.nodes[node].slowness(self.now);
+        let event = Event::ReadDone { node: node as u8, generation, read };
+        self.plan(self.now + latency * (1 + slow), event);
+    }
+
+    pub(super) fn read_done(
+        &mut self,
+        node: usize,
+        generation: u32,
+        read: u32,
+        event: Event,
+    ) -> Result<(), Failure> {
+        if self.nodes[node].generation != generation || self.put_off(node, event) {
+            return Ok(());
+        }
+        let stalled_until = self.nodes[node].condition.stalled_until;
+        if self.now < stalled_until {
+            self.plan(stalled_until, event);
+            return Ok(());
+        }
+        self.count_event(event, read.into());
+        let reading = self.nodes[node].running_mut().and_then(|running| running.reads.remove(&read));
+        match reading {
+            Some(Reading::Restore(job)) => self.restore(node, &job)?,
+            Some(Reading::Load(job)) => self.load(node, &job),
+            None => return Ok(()),
+        }
+        self.drain(node)?;
+        let stopped = self.nodes[node].running().and_then(|running| running.replica.stopped().cloned());
+        match stopped {
+            // What is read back is checked, and damage ends the process; its next start repairs it.
+            Some(reason) if self.nodes[node].damaged => {
+                self.counts.add(Effect::RotRead);
+                self.say(Some(node), "stopped", || reason.to_string());
+                self.crash(node, Crash::Kill { down: None })
+            }
+            Some(reason) => {
+                let what = format!("n{} stopped: {reason}", node + 1);
+                Err(Failure::new(FailureKind::Invariant, "stopped", what))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn restore(&mut self, node: usize, job: &raft_core::replica::RestoreJob) -> Result<(), Failure> {
+        let now = self.nodes[node].clock.at(self.now);
+        let Node { disk, process, .. } = &mut self.nodes[node];
+        let crate::node::Process::Running(running) = process else { return Ok(()) };
+        let restored = job.read(&mut |file, offset, bytes| Directory::read(disk, file, offset, bytes));
+        let before = running.replica.applied();
+        let is_whole = restored.is_ok();
+        running.replica.handle_restored(now, job, restored);
+        let replica = &running.replica;
+        let applied = replica.applied();
+        // A job that was overtaken by a newer one changes nothing.
+        if !is_whole || replica.stopped().is_some() || applied == before {
+            return Ok(());
+        }
+        let digests =
+            (raft_core::replica::StateMachine::digest(replica.state()), replica.sessions().digest());
+        self.counts.add(if before.0 == 0 { Effect::RestoredAtStart } else { Effect::RestoredRunning });
+        self.oracles.restored(node, applied, digests)?;
+        self.fingerprint.add(applied.0);
+        self.say(Some(node), "restored", || format!("{applied}"));
+        Ok(())
+    }
+
+    fn load(&mut self, node: usize, job: &raft_core::replica::LoadJob) {
+        let now = self.nodes[node].clock.at(self.now);
+        let Node { disk, process, .. } = &mut self.nodes[node];
+        let crate::node::Process::Running(running) = process else { return };
+        let outcome = job.run(&mut |file, offset, bytes| Directory::read(disk, file, offset, bytes));
+        self.counts.add(match outcome.loaded() {
+            raft_core::Loaded::Entries(_) => Effect::EntriesLoaded,
+            raft_core::Loaded::Chunk(_) => Effect::ChunksLoaded,
+            raft_core::Loaded::Gone => Effect::LoadsGone,
+            raft_core::Loaded::Damaged => Effect::LoadsDamaged,
+        });
+        running.replica.handle_loaded(now, outcome);
+    }
+}
