@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use raft_core::journal::{DiskOp, Files, JournalConfig, OnDamage, Recovery, initialise};
+use raft_core::snapshot::SnapshotMeta;
 use raft_core::{
     Action, ClusterId, Config, Configuration, Envelope, Epoch, Identity, Incarnation, Index, Instant, Member,
     NodeId, Payload, Raft, Restored, Span,
@@ -36,7 +37,10 @@ impl Node for Ours {
         let config = Config {
             heartbeat_interval: Span(TICK.0 * heartbeat_ticks),
             election_timeout: Span(TICK.0 * election_ticks),
+            // A tick is a leap in time: what is under way then is not late.
+            retransmit_min: Config::default().retransmit_after,
             append_bytes_max: APPEND_BYTES_MAX,
+            trailing_entries: COMPACT_EVERY,
             window_appends_max: WINDOW_APPENDS_MAX,
             ..Config::default()
         };
@@ -85,6 +89,7 @@ impl Node for Ours {
                         }
                     }
                     Action::RoleChanged(_) | Action::ReadReady(..) | Action::ReadFailed(..) => {}
+                    Action::Restore(_) | Action::Load(_) => panic!("nobody restarts or is behind"),
                     Action::Lost(_) | Action::Unknown(_) => panic!("nothing is lost here"),
                 }
             }
@@ -112,7 +117,16 @@ impl Ours {
             return;
         }
         self.compacted = applied;
-        // The core has no compaction yet; the log only grows. `offer_snapshot` belongs here.
+        let snapshot = SnapshotMeta {
+            last: self.raft.id_at(applied).expect("what was just applied is in the log"),
+            configuration: self.raft.configuration().clone(),
+            length: 0,
+            digest: 0,
+        };
+        // The state machine is a counter: there is nothing to write before the offer.
+        self.raft
+            .offer_snapshot(self.now, snapshot)
+            .expect("no follower is behind, and all of it is applied");
     }
 }
 
