@@ -106,7 +106,7 @@ impl Raft {
     fn fetched(&mut self, purpose: Purpose, number: u64, found: Fetched) {
         let Purpose::Peer(member) = purpose else { return };
         let Role::Leader(leader) = &mut self.role else { return };
-        if let Some(peer) = leader.peers.get_mut(&member)
+        if let Some(peer) = leader.peer_mut(member)
             && matches!(peer.fetched, Fetched::Asked(asked) if asked == number)
         {
             peer.fetched = found;
@@ -122,7 +122,7 @@ impl Raft {
         self.forget_fetch(purpose, number);
         let Purpose::Peer(member) = purpose else { return };
         let Role::Leader(leader) = &mut self.role else { return };
-        if let Some(peer) = leader.peers.get_mut(&member)
+        if let Some(peer) = leader.peer_mut(member)
             && matches!(peer.mode, Mode::Snapshot(_))
         {
             peer.mode = Mode::Probe { sent: None };
