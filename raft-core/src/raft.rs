@@ -1,6 +1,7 @@
 //! The state machine of one member: events in, actions out.
 
 mod abstention;
+mod budget;
 mod election;
 mod follower;
 mod gate;

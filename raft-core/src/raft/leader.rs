@@ -141,10 +141,11 @@ impl Raft {
         if let Mode::Snapshot(transfer) = &mut peer.mode
             && (transfer.snapshot.last, transfer.snapshot.digest) == (m.snapshot, m.digest)
         {
-            let took = transfer.handle_answer(m.received, m.restart, now);
-            if let Some(took) = took {
+            let answered = transfer.handle_answer(m.received, m.restart, now);
+            if let Some((took, bytes)) = answered {
                 peer.round_trip.measure(took);
                 peer.round_trip.handle_progress();
+                peer.budget.handle_arrival(bytes);
             }
         }
     }
@@ -284,7 +285,7 @@ impl View<'_> {
         let (entries, bytes) = if self.is_silent(peer) {
             (Vec::new(), 0) // Bulk for one that may be gone would be wasted: it is asked where it is.
         } else if want.first >= self.log.cached_from() {
-            self.log.slice(want.first, want.through, self.config.append_bytes_max)
+            self.log.slice(want.first, want.through, peer.append_bytes_max(self.config))
         } else {
             let entries = self.take_fetched(peer, want)?;
             let bytes = entries_size(&entries);
@@ -315,7 +316,7 @@ impl View<'_> {
 
     fn chunk(&self, peer: &mut Progress, round: Round) -> Option<Message> {
         let Mode::Snapshot(transfer) = &mut peer.mode else { return None };
-        let (offset, length) = transfer.wants(self.config)?;
+        let (offset, length) = transfer.wants(self.config, peer.budget.bytes(self.config.chunk_bytes_max))?;
         let bytes = match &mut peer.fetched {
             Fetched::Chunk(at, bytes) if *at == offset && bytes.len() as u64 == length => {
                 core::mem::take(bytes)
