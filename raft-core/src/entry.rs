@@ -1,5 +1,7 @@
 //! Log entries.
 
+use alloc::boxed::Box;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +29,7 @@ pub enum Payload {
     /// A command for the state machine.
     Command(Bytes),
     /// A configuration, in force as soon as it is in the log (Raft §6).
-    Configuration(Configuration),
+    Configuration(Box<Configuration>),
     /// Reserved: from here on, members may use what this feature level allows.
     FeatureLevel(u32),
     /// Reserved: the state machine's digest after `applied`, to find replicas that diverged.

@@ -1,6 +1,7 @@
 //! The state machine of one member: events in, actions out.
 
 mod abstention;
+mod budget;
 mod election;
 mod follower;
 mod gate;
@@ -85,7 +86,7 @@ pub struct Raft {
     /// A snapshot, installed or found on the disk, that the state machine has not been given yet.
     restoring: Option<Box<SnapshotMeta>>,
     /// A snapshot that is coming in.
-    receiving: Option<Receiving>,
+    receiving: Option<Box<Receiving>>,
     /// Bytes of entries applied since the current snapshot.
     applied_since_snapshot: u64,
     transfers_restarted: u64,
@@ -364,14 +365,29 @@ impl Raft {
         if self.stopped {
             return None;
         }
-        self.poll_role_change()
-            .or_else(|| self.notices.pop_front())
-            .or_else(|| self.poll_message().map(Action::Send))
-            .or_else(|| self.poll_persist())
-            .or_else(|| self.poll_restore())
-            .or_else(|| self.poll_apply())
-            .or_else(|| self.poll_load())
-            .or_else(|| self.notices.pop_front())
+        // One `return` each: an action is built where it goes, not moved from `Option` to `Option`.
+        if let Some(change) = self.poll_role_change() {
+            return Some(change);
+        }
+        if !self.notices.is_empty() {
+            return self.notices.pop_front();
+        }
+        if let Some(envelope) = self.poll_message() {
+            return Some(Action::Send(envelope));
+        }
+        if let Some(persist) = self.poll_persist() {
+            return Some(persist);
+        }
+        if let Some(restore) = self.poll_restore() {
+            return Some(restore);
+        }
+        if let Some(apply) = self.poll_apply() {
+            return Some(apply);
+        }
+        if let Some(load) = self.poll_load() {
+            return Some(load);
+        }
+        self.notices.pop_front()
     }
 
     /// When a tick will next matter; none while only messages or the disk can change anything.
@@ -478,7 +494,7 @@ impl Raft {
     /// Adds an entry and what follows from it.
     fn append_entry(&mut self, entry: Entry) {
         if let Payload::Configuration(configuration) = &entry.payload {
-            self.configurations.push((entry.index, configuration.clone()));
+            self.configurations.push((entry.index, (**configuration).clone()));
         }
         self.log.append(entry);
     }

@@ -181,7 +181,7 @@ impl Restored {
                 runs.push(entry.id());
             }
             if let crate::entry::Payload::Configuration(configuration) = &entry.payload {
-                configurations.push((entry.index, configuration.clone()));
+                configurations.push((entry.index, (**configuration).clone()));
             }
         }
         let base = LogId::default();

@@ -1,5 +1,6 @@
 //! What losses cost: writes answered in a virtual second at 0, 1, 5 and 20 % loss of datagrams, with 10 % doubled and
-//! 10 % overtaken by others, for a saturating load. Virtual time, so the figures are the same on every machine.
+//! 10 % overtaken by others, for a saturating load; and for how long nothing was committed at most. Virtual time, so the
+//! figures are the same on every machine.
 //!
 //! `cargo bench -p raft-sim --bench loss`. Medians over seeds with their spread; nothing is asserted.
 
@@ -7,17 +8,20 @@ use raft_sim::choices::Choices;
 use raft_sim::counts::Effect;
 use raft_sim::run::{RunOptions, RunReport, run_seed};
 use raft_sim::swarm::{self, CrashSetup, DiskSetup, LoadSetup, Mode, NetworkSetup, Setup};
+use raft_sim::trace::TraceOptions;
 
 const SEEDS: u64 = 7;
 /// Virtual microseconds of load.
 const HORIZON: u64 = 3_000_000;
+/// The same for the run that is traced.
+const HORIZON_TRACED: u64 = 1_000_000;
 /// In parts per million of datagrams.
 const LOSSES: [u32; 4] = [0, 10_000, 50_000, 200_000];
 
 fn main() {
     println!(
-        "{:<8} {:>6} {:>12} {:>16} {:>9} {:>14} {:>10}",
-        "nodes", "loss", "writes/s", "(spread)", "of 1000", "messages/write", "elections"
+        "{:<8} {:>6} {:>12} {:>16} {:>9} {:>14} {:>10} {:>15}",
+        "nodes", "loss", "writes/s", "(spread)", "of 1000", "messages/write", "elections", "longest gap, us"
     );
     for voters in [3, 5] {
         let mut lossless = 0;
@@ -32,14 +36,36 @@ fn main() {
             let writes = middle.counts.get(Effect::OpsOk).max(1);
             let spread = format!("{}-{}", rate(&reports[0]), rate(&reports[reports.len() - 1]));
             println!(
-                "{voters:<8} {:>4} % {median:>12} {spread:>16} {:>9} {:>14} {:>10}",
+                "{voters:<8} {:>4} % {median:>12} {spread:>16} {:>9} {:>14} {:>10} {:>15}",
                 loss / 10_000,
                 median * 1_000 / lossless,
                 middle.counts.get(Effect::Messages) / writes,
                 middle.counts.get(Effect::Elections),
+                longest_gap(voters, loss),
             );
         }
     }
+}
+
+/// Virtual microseconds of the longest time in which no node applied anything new, from the first entry to the end of
+/// the load, in a shorter run: a trace is long.
+fn longest_gap(voters: u8, loss: u32) -> u64 {
+    let setup = Setup { horizon: HORIZON_TRACED, ..setup(0, voters, loss) };
+    let trace = TraceOptions { text: true, json: false };
+    let report = run_seed(0, &RunOptions { setup: Some(setup), trace, ..RunOptions::default() });
+    let (mut newest, mut at, mut longest) = (0, None, 0);
+    for line in &report.trace.text {
+        // "event  seconds node what  detail", and what is applied is named by its index: "i17".
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [_, time, _, "apply", index, ..] = words[..] else { continue };
+        let index: u64 = index.trim_start_matches('i').parse().expect("an index follows");
+        let time: u64 = time.replace('.', "").parse().expect("times have six decimals");
+        if index > newest && time <= HORIZON_TRACED {
+            longest = longest.max(time - at.unwrap_or(time));
+            (newest, at) = (index, Some(time));
+        }
+    }
+    longest
 }
 
 fn rate(report: &RunReport) -> u64 {

@@ -15,15 +15,15 @@ use raft_sim::trace::TraceOptions;
 /// refactoring, a new dependency, a compiler) and alters one is wrong.
 const FINGERPRINTS: [(u64, u64, u64); 12] = [
     (0, 0xa158_a034_cdc0_f784, 0x826d_956b_fcd0_f6ea),
-    (1, 0xb4a4_8e41_67a3_9bb9, 0x03bc_c596_df75_72e4),
-    (2, 0x192e_6b87_55cb_110e, 0xcbea_70f8_6080_c867),
-    (3, 0xcec6_afe8_be61_d691, 0xc1d1_1a03_2f9a_1122),
-    (4, 0x4784_aba0_12b6_d95d, 0x04fb_6a90_5038_fce9),
-    (5, 0x566c_55d1_6836_4e8c, 0xe22c_30f1_4af0_9f51),
-    (6, 0x96ae_c5fb_4c61_51ad, 0xc860_3273_6228_650b),
-    (7, 0x03c1_7ab1_a5df_93fc, 0xfc23_41b7_dcb5_7c4e),
+    (1, 0xb4a4_8e41_67a3_9bb9, 0x41f8_13a3_b112_62ff),
+    (2, 0x192e_6b87_55cb_110e, 0xa0f4_94a2_2501_07b9),
+    (3, 0xcec6_afe8_be61_d691, 0xea37_5cee_9cd2_d862),
+    (4, 0x4784_aba0_12b6_d95d, 0x8907_48e6_4ee8_ad21),
+    (5, 0x566c_55d1_6836_4e8c, 0x5756_ce99_4fe5_1518),
+    (6, 0x96ae_c5fb_4c61_51ad, 0x4d0c_ae29_d229_d855),
+    (7, 0x03c1_7ab1_a5df_93fc, 0xd945_80f3_b647_c28f),
     (8, 0xcef4_d24c_bd4d_bd67, 0xf3e8_8ca8_c019_ba18),
-    (9, 0xb3a6_546e_8086_4f7e, 0xeba8_a9a1_8dad_559b),
+    (9, 0xb3a6_546e_8086_4f7e, 0xbc09_a3bc_a41c_50f0),
     (1_000_003, 0x1da0_54f5_966c_ccff, 0xb077_1a9b_f4d9_9c3a),
     (u64::MAX, 0xcc82_2dfd_4e87_6915, 0xad81_44db_36a4_324e),
 ];

@@ -326,7 +326,7 @@ fn payload(raft: &Raft, what: u8) -> Payload {
                 2 => next.outgoing = next.voters.clone(),
                 _ => next.outgoing.clear(),
             }
-            Payload::Configuration(next)
+            Payload::Configuration(Box::new(next))
         }
     }
 }

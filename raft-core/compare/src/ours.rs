@@ -39,6 +39,8 @@ impl Node for Ours {
         let config = Config {
             heartbeat_interval: Span(TICK.0 * heartbeat_ticks),
             election_timeout: Span(TICK.0 * election_ticks),
+            // A tick is a leap in time: what is under way then is not late.
+            retransmit_min: Config::default().retransmit_after,
             append_bytes_max: APPEND_BYTES_MAX,
             window_appends_max: WINDOW_APPENDS_MAX,
             trailing_entries: COMPACT_EVERY,

@@ -159,7 +159,7 @@ impl LogBuilder {
             self.runs.push(entry.id());
         }
         if let Payload::Configuration(configuration) = &entry.payload {
-            self.configurations.push((entry.index, configuration.clone()));
+            self.configurations.push((entry.index, (**configuration).clone()));
         }
         self.end = entry.index;
         self.bytes += entry.size();

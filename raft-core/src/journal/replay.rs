@@ -325,7 +325,7 @@ fn last_configuration(record: Record) -> Option<Configuration> {
         Record::Truncate { .. } | Record::Seal => return None,
     };
     entries.into_iter().rev().find_map(|entry| match entry.payload {
-        Payload::Configuration(configuration) => Some(configuration),
+        Payload::Configuration(configuration) => Some(*configuration),
         Payload::Noop | Payload::Command(_) | Payload::FeatureLevel(_) | Payload::Digest { .. } => None,
     })
 }

@@ -18,6 +18,7 @@ impl Raft {
         if self.matches(m.previous) {
             self.accept(m.previous, m.entries);
             self.accept_shelved();
+            self.name_gap();
         } else {
             self.refuse(m.previous, m.entries);
         }
@@ -119,6 +120,17 @@ impl Raft {
         match &mut self.role {
             Role::Follower(follower) => follower.shelf.take_through(end),
             Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_) => None,
+        }
+    }
+
+    /// What is still on the shelf came after something else that is missing: the leader need not wait for another
+    /// append to be refused.
+    fn name_gap(&mut self) {
+        let last = self.log.last();
+        if let Role::Follower(follower) = &mut self.role
+            && let Some(first) = follower.shelf.first()
+        {
+            follower.rejection_owed = Some((first, last));
         }
     }
 

@@ -203,15 +203,16 @@ impl Gate {
         let install = self.install.take();
         // An install closes its write.
         let end = install.as_ref().map_or(log.last().index, |snapshot| snapshot.last.index);
+        let (append, append_bytes) = log.slice(self.handed_out_through.next(), end, u64::MAX);
         let write = Write {
             hard_state: self.hard_state_changed.then_some(hard_state),
             truncate_from: self.truncate_from.take_if(|_| install.is_none()),
-            append: log.slice(self.handed_out_through.next(), end, u64::MAX),
+            append,
             chunks: mem::take(&mut self.chunks),
             discard_through: self.discard.take_if(|_| install.is_none()),
             install,
         };
-        let bytes = crate::entry::entries_size(&write.append) + mem::take(&mut self.chunk_bytes);
+        let bytes = append_bytes + mem::take(&mut self.chunk_bytes);
         let number = self.next;
         self.unsynced.push_back(Unsynced { number, handed_out: now, bytes, log_through: end });
         self.unsynced_bytes += bytes;

@@ -1,7 +1,7 @@
 //! A leader's side of replication: heartbeats, appends, the commit rule (Raft §5.3, §5.4.2), check-quorum.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -27,7 +27,7 @@ impl Raft {
         assert!(self.gate.hard_state_is_durable(), "nobody leads before its own vote is durable");
         let me = self.identity.member;
         let next = self.log.last().index.next();
-        let peers: BTreeMap<Member, Progress> = self
+        let peers: Vec<(Member, Progress)> = self
             .configuration()
             .members()
             .filter(|member| *member != me)
@@ -78,7 +78,7 @@ impl Raft {
         let now = self.now;
         let Role::Leader(leader) = &mut self.role else { return None };
         let asked = leader.round;
-        let peer = leader.peers.get_mut(&from.member)?;
+        let peer = leader.peer_mut(from.member)?;
         if from.boot < peer.boot {
             return None;
         }
@@ -141,10 +141,11 @@ impl Raft {
         if let Mode::Snapshot(transfer) = &mut peer.mode
             && (transfer.snapshot.last, transfer.snapshot.digest) == (m.snapshot, m.digest)
         {
-            let took = transfer.handle_answer(m.received, m.restart, now);
-            if let Some(took) = took {
+            let answered = transfer.handle_answer(m.received, m.restart, now);
+            if let Some((took, bytes)) = answered {
                 peer.round_trip.measure(took);
                 peer.round_trip.handle_progress();
+                peer.budget.handle_arrival(bytes);
             }
         }
     }
@@ -156,14 +157,13 @@ impl Raft {
         let me = self.identity.member;
         let own = self.gate.log_durable();
         let matched = |member: Member| {
-            if member == me { own } else { leader.peers.get(&member).map_or(Index(0), |peer| peer.matched) }
+            if member == me { own } else { leader.peer(member).map_or(Index(0), |peer| peer.matched) }
         };
         let agreed = self.configuration().quorum_value(matched);
         if agreed <= self.commit || self.log.term_at(agreed) != Some(self.hard_state.term) {
             return;
         }
-        let newly = self.commit.next().0..=agreed.0;
-        let bytes: u64 = newly.filter_map(|index| self.log.cached(Index(index))).map(Entry::size).sum();
+        let bytes = self.log.bytes_between(self.commit.next(), agreed);
         self.commit = agreed;
         if let Role::Leader(leader) = &mut self.role {
             leader.uncommitted_bytes -= bytes;
@@ -185,7 +185,7 @@ impl Raft {
             leader.heartbeat_due = now.plus(config.heartbeat_interval);
             leader.round = Round(leader.round.0 + 1);
         }
-        for peer in leader.peers.values_mut() {
+        for (_, peer) in &mut leader.peers {
             peer.retransmit(now, config);
         }
     }
@@ -195,11 +195,7 @@ impl Raft {
         let Role::Leader(leader) = &self.role else { return self.now };
         let me = self.identity.member;
         let heard = |member: Member| {
-            if member == me {
-                self.now
-            } else {
-                leader.peers.get(&member).map_or(Instant(0), |peer| peer.heard)
-            }
+            if member == me { self.now } else { leader.peer(member).map_or(Instant(0), |peer| peer.heard) }
         };
         self.configuration().quorum_value(heard).max(leader.quorum_heard)
     }
@@ -208,7 +204,7 @@ impl Raft {
     pub(super) fn leader_deadline(&self) -> Option<Instant> {
         let Role::Leader(leader) = &self.role else { return None };
         let timeout = self.config.election_timeout;
-        let retransmit = leader.peers.values().filter_map(|peer| peer.retransmit_at(&self.config)).min();
+        let retransmit = leader.peers.iter().filter_map(|(_, peer)| peer.retransmit_at(&self.config)).min();
         let stalled = self.gate.oldest_unsynced().map(|handed_out| handed_out.plus(timeout));
         let alone = Some(self.quorum_heard().plus(timeout));
         [Some(leader.heartbeat_due), retransmit, stalled, alone].into_iter().flatten().min()
@@ -245,6 +241,7 @@ impl Raft {
             .iter_mut()
             .find_map(|(member, peer)| view.next_message(peer, round).map(|message| (*member, message)))
     }
+
     /// Per peer: member, next index, match index.
     pub(super) fn progress(&self) -> Vec<(Member, Index, Index)> {
         match &self.role {
@@ -285,16 +282,18 @@ impl View<'_> {
     }
 
     fn append(&self, peer: &mut Progress, want: Want, round: Round) -> Option<Message> {
-        let entries = if self.is_silent(peer) {
-            Vec::new() // Bulk for one that may be gone would be wasted: it is asked where it is.
+        let (entries, bytes) = if self.is_silent(peer) {
+            (Vec::new(), 0) // Bulk for one that may be gone would be wasted: it is asked where it is.
         } else if want.first >= self.log.cached_from() {
-            self.log.slice(want.first, want.through, self.config.append_bytes_max)
+            self.log.slice(want.first, want.through, peer.append_bytes_max(self.config))
         } else {
-            self.take_fetched(peer, want)?
+            let entries = self.take_fetched(peer, want)?;
+            let bytes = entries_size(&entries);
+            (entries, bytes)
         };
         let previous =
             self.log.id_at(want.first.previous()).expect("the log reaches to before its first entry");
-        peer.sent(want, last_id(previous, &entries).index, entries_size(&entries), self.now);
+        peer.sent(want, last_id(previous, &entries).index, bytes, self.now);
         peer.commit_told = self.commit;
         let (term, commit) = (self.term, self.commit);
         Some(Message::Append(Append { term, round, previous, entries, commit }))
@@ -317,7 +316,7 @@ impl View<'_> {
 
     fn chunk(&self, peer: &mut Progress, round: Round) -> Option<Message> {
         let Mode::Snapshot(transfer) = &mut peer.mode else { return None };
-        let (offset, length) = transfer.wants(self.config)?;
+        let (offset, length) = transfer.wants(self.config, peer.budget.bytes(self.config.chunk_bytes_max))?;
         let bytes = match &mut peer.fetched {
             Fetched::Chunk(at, bytes) if *at == offset && bytes.len() as u64 == length => {
                 core::mem::take(bytes)

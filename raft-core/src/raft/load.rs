@@ -106,7 +106,7 @@ impl Raft {
     fn fetched(&mut self, purpose: Purpose, number: u64, found: Fetched) {
         let Purpose::Peer(member) = purpose else { return };
         let Role::Leader(leader) = &mut self.role else { return };
-        if let Some(peer) = leader.peers.get_mut(&member)
+        if let Some(peer) = leader.peer_mut(member)
             && matches!(peer.fetched, Fetched::Asked(asked) if asked == number)
         {
             peer.fetched = found;
@@ -122,7 +122,7 @@ impl Raft {
         self.forget_fetch(purpose, number);
         let Purpose::Peer(member) = purpose else { return };
         let Role::Leader(leader) = &mut self.role else { return };
-        if let Some(peer) = leader.peers.get_mut(&member)
+        if let Some(peer) = leader.peer_mut(member)
             && matches!(peer.mode, Mode::Snapshot(_))
         {
             peer.mode = Mode::Probe { sent: None };
@@ -156,19 +156,22 @@ impl Raft {
                 continue;
             }
             let wanted = match &peer.mode {
-                Mode::Snapshot(transfer) => match transfer.wants(&self.config) {
-                    Some((offset, bytes_max)) if bytes_max > 0 => {
-                        Wanted::Chunk { snapshot: transfer.snapshot.clone(), offset, bytes_max }
+                Mode::Snapshot(transfer) => {
+                    let bytes_max = peer.budget.bytes(self.config.chunk_bytes_max);
+                    match transfer.wants(&self.config, bytes_max) {
+                        Some((offset, bytes_max)) if bytes_max > 0 => {
+                            Wanted::Chunk { snapshot: transfer.snapshot.clone(), offset, bytes_max }
+                        }
+                        Some(_) | None => continue,
                     }
-                    Some(_) | None => continue,
-                },
+                }
                 Mode::Probe { .. } | Mode::Pipeline(_) => match peer.wants(&self.config, end) {
                     Some(want)
                         if want.first < self.log.cached_from() && want.first > self.log.base().index =>
                     {
                         let through = want.through.min(self.log.cached_from().previous());
                         let runs = self.log.runs_between(want.first, through);
-                        let bytes_max = self.config.append_bytes_max;
+                        let bytes_max = peer.append_bytes_max(&self.config);
                         Wanted::Entries { from: want.first, through, runs, bytes_max }
                     }
                     Some(_) | None => continue,

@@ -22,15 +22,22 @@ pub(crate) struct Log {
     runs: Vec<LogId>,
     /// Consecutive entries through `last`.
     cache: VecDeque<Entry>,
-    bytes: u64,
+    /// The size of each of them and of all before it together: the bytes of a range are a difference.
+    sums: VecDeque<u64>,
+    /// The sum before the first of them.
+    sum_before: u64,
 }
 
 impl Log {
     /// A log after `base`, of which the newest entries are in memory.
     pub(crate) fn new(base: LogId, last: LogId, runs: Vec<LogId>, newest: Vec<Entry>) -> Log {
-        let bytes = crate::entry::entries_size(&newest);
         assert!(newest.last().is_none_or(|entry| entry.id() == last), "the entries end where the log does");
-        Log { base, last, runs, cache: newest.into(), bytes }
+        let mut sum = 0;
+        let sums = newest.iter().map(|entry| {
+            sum += entry.size();
+            sum
+        });
+        Log { base, last, runs, sums: sums.collect(), sum_before: 0, cache: newest.into() }
     }
 
     /// The entry before the first.
@@ -45,7 +52,7 @@ impl Log {
 
     /// Bytes of the entries in memory.
     pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
+        self.sum_of(self.sums.len()) - self.sum_before
     }
 
     /// How many terms the log has.
@@ -106,26 +113,51 @@ impl Log {
         self.runs[first..].iter().copied().take_while(|run| run.index <= through).collect()
     }
 
-    /// The entry at an index, if it is in memory.
-    pub(crate) fn cached(&self, index: Index) -> Option<&Entry> {
-        let offset = index.0.checked_sub(self.cached_from().0)?;
-        self.cache.get(usize::try_from(offset).ok()?)
+    /// Entries in memory from `from` through `through`, up to a number of bytes, but at least one where there is one;
+    /// and their bytes.
+    pub(crate) fn slice(&self, from: Index, through: Index, bytes_max: u64) -> (Vec<Entry>, u64) {
+        let cached_from = self.cached_from();
+        if from < cached_from || from > through {
+            return (Vec::new(), 0);
+        }
+        let (start, end) = (self.count_before(from), self.count_before(through.next()));
+        if start >= end {
+            return (Vec::new(), 0);
+        }
+        let before = self.sum_of(start);
+        let most = before.saturating_add(bytes_max);
+        // Nearly always all of them fit, and nothing has to be searched.
+        let end = if self.sum_of(end) <= most {
+            end
+        } else {
+            self.sums.partition_point(|sum| *sum <= most).clamp(start + 1, end)
+        };
+        let mut taken = Vec::with_capacity(end - start);
+        taken.extend(self.cache.range(start..end).cloned());
+        (taken, self.sum_of(end) - before)
     }
 
-    /// Entries in memory from `from` through `through`, up to a number of bytes, but at least one where there is one.
-    pub(crate) fn slice(&self, from: Index, through: Index, bytes_max: u64) -> Vec<Entry> {
-        let Some(start) = from.0.checked_sub(self.cached_from().0) else { return Vec::new() };
-        let wanted = (through.0 + 1).saturating_sub(from.0);
-        let mut bytes = 0;
-        let mut count = 0;
-        for entry in self.cache.iter().skip(start as usize).take(wanted as usize) {
-            bytes += entry.size();
-            if bytes > bytes_max && count > 0 {
-                break;
-            }
-            count += 1;
-        }
-        self.cache.iter().skip(start as usize).take(count).cloned().collect()
+    /// Bytes of those entries from `from` through `through` that are in memory.
+    pub(crate) fn bytes_between(&self, from: Index, through: Index) -> u64 {
+        self.sum_of(self.count_before(through.next())).saturating_sub(self.sum_of(self.count_before(from)))
+    }
+
+    /// How many of the entries in memory are before an index.
+    fn count_before(&self, index: Index) -> usize {
+        let count = index.0.saturating_sub(self.cached_from().0);
+        usize::try_from(count).map_or(self.cache.len(), |count| count.min(self.cache.len()))
+    }
+
+    /// The sum through the first `count` entries in memory.
+    fn sum_of(&self, count: usize) -> u64 {
+        count.checked_sub(1).map_or(self.sum_before, |at| self.sums[at])
+    }
+
+    /// Lets go of the oldest `count` entries in memory.
+    fn drop_oldest(&mut self, count: usize) {
+        self.sum_before = self.sum_of(count);
+        self.cache.drain(..count);
+        self.sums.drain(..count);
     }
 
     /// Adds the next entry.
@@ -136,7 +168,7 @@ impl Log {
             self.runs.push(entry.id());
         }
         self.last = entry.id();
-        self.bytes += entry.size();
+        self.sums.push_back(self.sum_of(self.sums.len()) + entry.size());
         self.cache.push_back(entry);
     }
 
@@ -144,10 +176,9 @@ impl Log {
     pub(crate) fn truncate_from(&mut self, from: Index) {
         assert!(from > self.base.index, "nothing at or before the base is ever truncated");
         let Some(last) = self.id_at(from.previous()) else { return };
-        while self.cache.back().is_some_and(|entry| entry.index >= from) {
-            let Some(entry) = self.cache.pop_back() else { break };
-            self.bytes -= entry.size();
-        }
+        let left = self.count_before(from);
+        self.cache.truncate(left);
+        self.sums.truncate(left);
         while self.runs.pop_if(|run| run.index >= from).is_some() {}
         self.last = last;
     }
@@ -155,10 +186,7 @@ impl Log {
     /// Lets go of the entries through `base`.
     pub(crate) fn discard_through(&mut self, base: LogId) {
         assert!(self.holds(base), "only what the log holds is discarded");
-        while self.cache.front().is_some_and(|entry| entry.index <= base.index) {
-            let Some(entry) = self.cache.pop_front() else { break };
-            self.bytes -= entry.size();
-        }
+        self.drop_oldest(self.count_before(base.index.next()));
         let covers = self.runs.partition_point(|run| run.index <= base.index.next());
         self.runs.drain(..covers.saturating_sub(1));
         let first = base.index.next();
@@ -177,9 +205,10 @@ impl Log {
 
     /// Lets the oldest entries go from memory while they take more than the budget, through an index at most.
     pub(crate) fn evict(&mut self, through: Index, bytes_max: u64) {
-        while self.bytes > bytes_max && self.cache.front().is_some_and(|entry| entry.index <= through) {
-            let Some(entry) = self.cache.pop_front() else { break };
-            self.bytes -= entry.size();
+        let above = self.bytes().saturating_sub(bytes_max);
+        if above > 0 {
+            let enough = self.sums.partition_point(|sum| *sum < self.sum_before + above) + 1;
+            self.drop_oldest(enough.min(self.count_before(through.next())));
         }
     }
 

@@ -3,6 +3,7 @@
 
 use core::mem;
 
+use super::role::Role;
 use super::{Raft, Sender};
 use crate::action::{Action, RoleChange};
 use crate::entry::entries_size;
@@ -45,12 +46,17 @@ impl Raft {
         if let Some((to, answer)) = answer {
             return Some(self.envelope(to.member, to.boot, answer));
         }
-        self.bind_reads();
-        let (to, question) = self
-            .poll_campaign()
-            .or_else(|| self.poll_replication())
-            .or_else(|| self.poll_read_question())
-            .or_else(|| self.poll_abstention())?;
+        let (to, question) = match &self.role {
+            Role::Leader(_) => {
+                self.bind_reads();
+                self.poll_replication()?
+            }
+            Role::Follower(_) => match self.poll_read_question() {
+                Some(question) => question,
+                None => self.poll_abstention()?,
+            },
+            Role::PreCandidate(_) | Role::Candidate(_) => self.poll_campaign()?,
+        };
         Some(self.envelope(to, Boot(0), question))
     }
 
@@ -77,21 +83,19 @@ impl Raft {
             return None;
         }
         let room = self.apply_room()?;
-        let entries = if self.loaded_to_apply.is_empty() {
+        let (entries, bytes) = if self.loaded_to_apply.is_empty() {
             self.log.slice(self.applying.next(), through, room)
         } else {
-            mem::take(&mut self.loaded_to_apply)
+            let entries = mem::take(&mut self.loaded_to_apply);
+            let bytes = entries_size(&entries);
+            (entries, bytes)
         };
         let last = entries.last()?.index;
-        let bytes = entries_size(&entries);
         self.unapplied.push_back((last, bytes));
         self.applied_since_snapshot += bytes;
         self.applying = last;
-        for entry in &entries {
-            for lost in self.proposals.settle(entry.id()) {
-                self.notices.push_back(Action::Lost(lost));
-            }
-        }
+        let lost = self.proposals.settle(&entries);
+        self.notices.extend(lost.into_iter().map(Action::Lost));
         assert!(last > Index(0) && last <= self.commit, "only committed entries are applied");
         Some(Action::Apply(entries))
     }

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::budget::{Budget, FLOOR_BYTES};
 use super::rtt::RoundTrip;
 use super::transfer::Transfer;
 use crate::config::Config;
@@ -34,6 +35,16 @@ pub(crate) enum Mode {
 pub(crate) struct Window {
     appends: VecDeque<Sent>,
     bytes: u64,
+    gap: Option<Gap>,
+}
+
+/// What the peer named as missing, and was not as old as a round trip then: it may only have been overtaken.
+#[derive(Clone, Copy, Debug)]
+struct Gap {
+    after: Index,
+    through: Index,
+    /// When the oldest of it is taken for lost.
+    due: Instant,
 }
 
 /// An append under way: its entries, their bytes, when it left last.
@@ -84,6 +95,8 @@ pub(crate) struct Progress {
     /// What was read back from the disk for this peer.
     pub(crate) fetched: Fetched,
     pub(crate) round_trip: RoundTrip,
+    /// How much one append may carry.
+    pub(crate) budget: Budget,
     /// The highest round that the peer answered.
     pub(crate) round: Round,
     /// The highest round asked in a heartbeat.
@@ -115,6 +128,7 @@ impl Progress {
             mode: Mode::Probe { sent: None },
             fetched: Fetched::Nothing,
             round_trip: RoundTrip::default(),
+            budget: Budget::default(),
             round: Round(0),
             round_asked: Round(0),
             commit_told: Index(0),
@@ -146,6 +160,15 @@ impl Progress {
                 lost.map(repeat).or((self.next <= log_end && window.has_room(config)).then_some(fresh))
             }
             Mode::Snapshot(_) => None,
+        }
+    }
+
+    /// Bytes of entries in the next append. A probe asks where the logs agree, and nothing else is sent before its
+    /// answer: it should not be lost for what it carries.
+    pub(crate) fn append_bytes_max(&self, config: &Config) -> u64 {
+        match &self.mode {
+            Mode::Probe { .. } => FLOOR_BYTES.min(config.append_bytes_max),
+            Mode::Pipeline(_) | Mode::Snapshot(_) => self.budget.bytes(config.append_bytes_max),
         }
     }
 
@@ -212,8 +235,10 @@ impl Progress {
                     let Some(sent) = window.appends.pop_front() else { break };
                     window.bytes -= sent.bytes;
                     is_clean &= sent.repeats == 0 && !sent.is_lost;
+                    self.budget.handle_arrival(sent.bytes);
                     newest = Some(sent.at);
                 }
+                window.gap = window.gap.filter(|gap| gap.through > matched);
                 if let Some(at) = newest.filter(|_| is_clean) {
                     self.round_trip.measure(now.since(at));
                 }
@@ -242,7 +267,7 @@ impl Progress {
         if refused <= self.matched || refused >= self.next {
             return;
         }
-        if refused > peer_last && self.note_gap(refused, peer_last, now) {
+        if refused > peer_last && self.note_gap(peer_last, refused, now) {
             return;
         }
         let after = hint.map_or(Index(1), Index::next);
@@ -250,18 +275,25 @@ impl Progress {
         self.probe();
     }
 
-    /// An append came before its predecessors: those are late, or lost. True if they are among what is under way.
-    fn note_gap(&mut self, refused: Index, peer_last: Index, now: Instant) -> bool {
+    /// The peer has appends beyond `through`, and nothing from after `after` to there: that is late, or lost. True if it
+    /// is among what is under way.
+    fn note_gap(&mut self, after: Index, through: Index, now: Instant) -> bool {
         let Mode::Pipeline(window) = &mut self.mode else { return false };
-        let mut missing = false;
-        for sent in window.appends.iter_mut().filter(|sent| sent.last > peer_last && sent.last <= refused) {
-            missing = true;
+        let mut is_under_way = false;
+        window.gap = None;
+        for sent in window.appends.iter_mut().filter(|sent| sent.last > after && sent.first <= through) {
+            is_under_way = true;
             // As old as a round trip, it is not merely overtaken.
-            if now.since(sent.at) >= self.round_trip.smoothed() {
+            let due = sent.at.plus(self.round_trip.smoothed());
+            if due > now {
+                let due = window.gap.map_or(due, |gap| gap.due.min(due));
+                window.gap = Some(Gap { after, through, due });
+            } else if !sent.is_lost {
                 sent.is_lost = true;
+                self.budget.handle_loss(sent.bytes);
             }
         }
-        missing
+        is_under_way
     }
 
     /// When the oldest append under way must be sent again.
@@ -271,7 +303,8 @@ impl Progress {
             Mode::Probe { sent } => sent.as_ref().map(|sent| sent.at.plus(timeout)),
             Mode::Pipeline(window) => {
                 let waiting = window.appends.front().filter(|sent| !sent.is_lost);
-                waiting.map(|sent| sent.at.plus(timeout))
+                let overdue = waiting.map(|sent| sent.at.plus(timeout));
+                overdue.into_iter().chain(window.gap.map(|gap| gap.due)).min()
             }
             Mode::Snapshot(transfer) => transfer.retransmit_at(timeout),
         }
@@ -280,6 +313,12 @@ impl Progress {
     /// Sends again what was not acknowledged in time: the oldest append only, since what came after it may be on the
     /// peer's shelf.
     pub(crate) fn retransmit(&mut self, now: Instant, config: &Config) {
+        if let Mode::Pipeline(Window { gap: Some(gap), .. }) = &self.mode
+            && gap.due <= now
+        {
+            let Gap { after, through, .. } = *gap;
+            self.note_gap(after, through, now);
+        }
         if self.retransmit_at(config).is_none_or(|at| now < at) {
             return;
         }
@@ -287,6 +326,7 @@ impl Progress {
         match &mut self.mode {
             Mode::Probe { .. } => self.probe(),
             Mode::Pipeline(window) => {
+                self.budget.handle_loss(window.appends.front().map_or(0, |sent| sent.bytes));
                 let oldest = window.appends.front_mut().filter(|sent| sent.repeats < REPEATS_MAX);
                 match oldest {
                     Some(sent) => sent.is_lost = true,
@@ -296,7 +336,7 @@ impl Progress {
                     }
                 }
             }
-            Mode::Snapshot(transfer) => transfer.retransmit(now),
+            Mode::Snapshot(transfer) => self.budget.handle_loss(transfer.retransmit(now)),
         }
     }
 }

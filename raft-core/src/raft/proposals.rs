@@ -1,18 +1,18 @@
 //! Commands that this node proposed and whose fate is not known yet.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use super::Raft;
 use crate::action::Action;
-use crate::types::{Index, Instant, LogId, Term};
+use crate::entry::Entry;
+use crate::types::{Index, Instant, LogId};
 
-/// Open proposals. Two may share an index: one of a term that this node led before, one of the present term.
+/// Open proposals, in the order in which they were made, and so of their deadlines. Indexes grow within a term; a later
+/// term of this node's may begin below the end of an earlier one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Proposals {
-    open: BTreeMap<(Index, Term), Instant>,
-    /// In order of deadline; may name proposals that ended.
-    deadlines: VecDeque<(Instant, LogId)>,
+    open: VecDeque<(LogId, Instant)>,
 }
 
 impl Proposals {
@@ -21,61 +21,62 @@ impl Proposals {
     }
 
     pub(crate) fn add(&mut self, id: LogId, deadline: Instant) {
-        self.open.insert((id.index, id.term), deadline);
-        self.deadlines.push_back((deadline, id));
+        self.open.push_back((id, deadline));
     }
 
-    /// When the oldest open proposal is given up.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.deadlines.front().map(|(deadline, _)| *deadline)
+        self.open.front().map(|(_, deadline)| *deadline)
     }
 
-    /// The entry is committed: its own proposal ends in the `Apply`, others at its index are lost.
-    pub(crate) fn settle(&mut self, committed: LogId) -> Vec<LogId> {
+    /// Consecutive entries are committed: their own proposals end in the `Apply`, others at or below them are lost.
+    pub(crate) fn settle(&mut self, committed: &[Entry]) -> Vec<LogId> {
         let mut lost = Vec::new();
-        while let Some(first) = self.open.first_entry() {
-            let (index, term) = *first.key();
-            if index > committed.index {
-                break;
+        let (Some(first), Some(last)) = (committed.first(), committed.last()) else { return lost };
+        let mut settles = |id: LogId| {
+            if id.index > last.index {
+                return false;
             }
-            first.remove();
-            if term != committed.term || index != committed.index {
-                lost.push(LogId { term, index });
+            let at = id.index.0.checked_sub(first.index.0).and_then(|at| usize::try_from(at).ok());
+            if at.and_then(|at| committed.get(at)).is_none_or(|entry| entry.id() != id) {
+                lost.push(id);
             }
+            true
+        };
+        while self.open.front().is_some_and(|(id, _)| settles(*id)) {
+            self.open.pop_front();
         }
-        while self.deadlines.front().is_some_and(|(_, id)| !self.is_open(*id)) {
-            self.deadlines.pop_front();
+        let terms = (self.open.front(), self.open.back());
+        if let (Some((front, _)), Some((back, _))) = terms
+            && front.term != back.term
+        {
+            self.open.retain(|(id, _)| !settles(*id));
         }
+        lost.sort_unstable_by_key(|id| (id.index, id.term));
         lost
     }
 
     /// A snapshot covers these: whether they are in it, nobody here can tell.
     pub(crate) fn settle_covered(&mut self, through: Index) -> Vec<LogId> {
         let mut covered = Vec::new();
-        while let Some(first) = self.open.first_entry().filter(|first| first.key().0 <= through) {
-            let (index, term) = *first.key();
-            first.remove();
-            covered.push(LogId { term, index });
-        }
+        self.open.retain(|(id, _)| {
+            let is_open = id.index > through;
+            if !is_open {
+                covered.push(*id);
+            }
+            is_open
+        });
+        covered.sort_unstable_by_key(|id| (id.index, id.term));
         covered
-    }
-
-    fn is_open(&self, id: LogId) -> bool {
-        self.open.contains_key(&(id.index, id.term))
     }
 
     /// The next proposal whose deadline has passed.
     fn expire(&mut self, now: Instant) -> Option<LogId> {
-        while let Some((deadline, id)) = self.deadlines.front().copied() {
-            if self.is_open(id) && deadline > now {
-                return None;
-            }
-            self.deadlines.pop_front();
-            if self.open.remove(&(id.index, id.term)).is_some() {
-                return Some(id);
-            }
+        let (id, deadline) = self.open.front().copied()?;
+        if deadline > now {
+            return None;
         }
-        None
+        self.open.pop_front();
+        Some(id)
     }
 }
 

@@ -99,7 +99,7 @@ impl Raft {
             return;
         }
         // A round that no message carries yet serves every read that comes before it leaves.
-        let unasked = leader.peers.values().all(|peer| peer.round_asked < leader.round);
+        let unasked = leader.peers.iter().all(|(_, peer)| peer.round_asked < leader.round);
         if !unasked {
             leader.round = Round(leader.round.0 + 1);
         }
@@ -117,7 +117,7 @@ impl Raft {
         }
         let (me, own) = (self.identity.member, leader.round);
         let answered = |member: Member| {
-            if member == me { own } else { leader.peers.get(&member).map_or(Round(0), |peer| peer.round) }
+            if member == me { own } else { leader.peer(member).map_or(Round(0), |peer| peer.round) }
         };
         let confirmed = self.configuration().quorum_value(answered);
         while let Some((origin, index)) = self.take_confirmed(confirmed) {

@@ -104,7 +104,7 @@ impl Raft {
         }
         let is_overtaken =
             |receiving: &Receiving| receiving.snapshot.last.index > last.index && receiving.term == m.term;
-        if self.receiving.as_ref().is_some_and(is_overtaken) {
+        if self.receiving.as_deref().is_some_and(is_overtaken) {
             return Ok(()); // A leader goes on to newer snapshots only.
         }
         self.take_chunk(m);
@@ -129,8 +129,8 @@ impl Raft {
 
     fn take_chunk(&mut self, m: SnapshotChunk) {
         let is_other = |receiving: &Receiving| !receiving.snapshot.same_content(&m.snapshot);
-        if self.receiving.as_ref().is_none_or(is_other) {
-            self.receiving = Some(Receiving::new(*m.snapshot, m.term, m.offset > 0));
+        if self.receiving.as_deref().is_none_or(is_other) {
+            self.receiving = Some(Box::new(Receiving::new(*m.snapshot, m.term, m.offset > 0)));
         }
         let bytes_max = self.config.shelf_bytes_max;
         let Some(receiving) = &mut self.receiving else { return };
@@ -170,7 +170,7 @@ impl Raft {
                 self.install(snapshot);
                 return Ok(());
             }
-            self.receiving = Some(Receiving::new(snapshot, self.hard_state.term, true));
+            self.receiving = Some(Box::new(Receiving::new(snapshot, self.hard_state.term, true)));
         }
         let owed = self.receiving.as_ref().map(|receiving| SnapshotChunkAnswer {
             term: self.hard_state.term,

@@ -1,6 +1,6 @@
 //! What a node is, with the data of that role and no other (Raft §5.1).
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeSet, VecDeque};
 
 use crate::action::RoleName;
 use crate::message::SnapshotChunkAnswer;
@@ -104,7 +104,7 @@ pub(crate) struct Candidate {
 /// Leads.
 #[derive(Clone, Debug)]
 pub(crate) struct Leader {
-    pub(crate) peers: BTreeMap<Member, Progress>,
+    pub(crate) peers: alloc::vec::Vec<(Member, Progress)>,
     /// The first entry of this term. A commit at or above it is a commit of this term's own.
     pub(crate) term_start: Index,
     pub(crate) round: Round,
@@ -114,4 +114,16 @@ pub(crate) struct Leader {
     pub(crate) reads: VecDeque<LeaderRead>,
     /// Bytes of entries above the commit index.
     pub(crate) uncommitted_bytes: u64,
+}
+
+impl Leader {
+    /// What is known of a peer. A handful of peers is found faster by looking at each.
+    pub(crate) fn peer(&self, member: Member) -> Option<&Progress> {
+        self.peers.iter().find(|(m, _)| *m == member).map(|(_, peer)| peer)
+    }
+
+    /// See [`Leader::peer`].
+    pub(crate) fn peer_mut(&mut self, member: Member) -> Option<&mut Progress> {
+        self.peers.iter_mut().find(|(m, _)| *m == member).map(|(_, peer)| peer)
+    }
 }

@@ -75,7 +75,8 @@ impl Raft {
             let is_live = self.now.since(progress.heard) < self.config.election_timeout;
             matches!(&progress.mode, Mode::Snapshot(transfer) if transfer.snapshot.last == current) && is_live
         };
-        self.applied_since_snapshot <= self.config.pinned_bytes_max && leader.peers.values().any(receives)
+        self.applied_since_snapshot <= self.config.pinned_bytes_max
+            && leader.peers.iter().any(|(_, peer)| receives(peer))
     }
 
     /// Bytes of entries applied since the current snapshot: what a restart replays.

@@ -9,6 +9,7 @@ mod flow;
 mod gate;
 mod hostile;
 mod log_model;
+mod loss;
 mod paper;
 mod random;
 mod regressions;

@@ -42,23 +42,30 @@ impl Transfer {
         }
     }
 
-    /// Where the piece to send now starts, and its length; none while the window is full or all is under way.
-    pub(crate) fn wants(&self, config: &Config) -> Option<(u64, u64)> {
+    /// Where the piece to send now starts, and its length, `bytes_max` at most; none while the window is full or all is
+    /// under way.
+    pub(crate) fn wants(&self, config: &Config, bytes_max: u64) -> Option<(u64, u64)> {
         if let Some(lost) = self.pieces.iter().find(|piece| piece.is_lost) {
-            return Some((lost.start, lost.end - lost.start));
+            return Some((lost.start, bytes_max.min(lost.end - lost.start)));
         }
         let is_done = self.next == self.snapshot.length && self.is_all_sent;
         if is_done || self.pieces.len() >= config.chunks_in_flight_max {
             return None;
         }
-        Some((self.next, config.chunk_bytes_max.min(self.snapshot.length - self.next)))
+        Some((self.next, bytes_max.min(self.snapshot.length - self.next)))
     }
 
     /// Notes that a piece left.
     pub(crate) fn sent(&mut self, start: u64, bytes: u64, at: Instant) {
         let piece = Piece { start, end: start + bytes, at, is_lost: false };
-        match self.pieces.iter_mut().find(|piece| piece.start == start) {
-            Some(known) => *known = piece,
+        match self.pieces.iter().position(|piece| piece.start == start) {
+            Some(at) => {
+                let known = core::mem::replace(&mut self.pieces[at], piece);
+                // A lost piece may come back in several; the rest is lost still.
+                if piece.end < known.end {
+                    self.pieces.insert(at + 1, Piece { start: piece.end, ..known });
+                }
+            }
             None => {
                 self.pieces.push_back(piece);
                 self.next = piece.end;
@@ -68,8 +75,13 @@ impl Transfer {
     }
 
     /// The peer holds everything before `received`. An answer that was overtaken changes nothing; one that goes back
-    /// (`is_restart`) means that the peer began anew. Gives the time that the newest answered piece took.
-    pub(crate) fn handle_answer(&mut self, received: u64, is_restart: bool, now: Instant) -> Option<Span> {
+    /// (`is_restart`) means that the peer began anew. Gives the time that the newest answered piece took, and its bytes.
+    pub(crate) fn handle_answer(
+        &mut self,
+        received: u64,
+        is_restart: bool,
+        now: Instant,
+    ) -> Option<(Span, u64)> {
         if received > self.snapshot.length {
             return None;
         }
@@ -81,7 +93,7 @@ impl Transfer {
         }
         let mut took = None;
         while self.pieces.front().is_some_and(|piece| piece.end <= received) {
-            took = self.pieces.pop_front().map(|piece| now.since(piece.at));
+            took = self.pieces.pop_front().map(|piece| (now.since(piece.at), piece.end - piece.start));
         }
         self.received = received;
         if received > self.next {
@@ -102,14 +114,17 @@ impl Transfer {
         oldest.or(self.waiting_since).map(|at| at.plus(timeout))
     }
 
-    /// The oldest piece is lost; or all are there, and the word that it is installed is.
-    pub(crate) fn retransmit(&mut self, now: Instant) {
+    /// The oldest piece is lost; or all are there, and the word that it is installed is. Gives the bytes that were lost.
+    pub(crate) fn retransmit(&mut self, now: Instant) -> u64 {
         if let Some(piece) = self.pieces.front_mut() {
             piece.is_lost = true;
-        } else if let Some(since) = &mut self.waiting_since {
+            return piece.end - piece.start;
+        }
+        if let Some(since) = &mut self.waiting_since {
             *since = now;
             let end = self.snapshot.length;
             self.pieces.push_back(Piece { start: end, end, at: now, is_lost: true });
         }
+        0
     }
 }

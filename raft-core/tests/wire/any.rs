@@ -34,7 +34,7 @@ fn entry() -> impl Strategy<Value = Entry> {
     let payload = prop_oneof![
         Just(Payload::Noop),
         bytes(200).prop_map(Payload::Command),
-        configuration().prop_map(Payload::Configuration),
+        configuration().prop_map(|configuration| Payload::Configuration(Box::new(configuration))),
         (0..=u32::MAX).prop_map(Payload::FeatureLevel),
         (number(), number()).prop_map(|(i, digest)| Payload::Digest { applied: Index(i), digest }),
     ];
@@ -152,7 +152,7 @@ pub(crate) fn one_of_each() -> Vec<Envelope> {
     let payloads = [
         Payload::Noop,
         Payload::Command(Bytes::from_static(b"hello")),
-        Payload::Configuration(configuration),
+        Payload::Configuration(Box::new(configuration)),
         Payload::FeatureLevel(2),
         Payload::Digest { applied: Index(500), digest: u64::MAX },
     ];

@@ -23,7 +23,7 @@ fn decode(content: &[u8]) -> Result<Option<Envelope>, WireError> {
 }
 
 fn of_configuration(configuration: Configuration) -> Vec<u8> {
-    let payload = Payload::Configuration(configuration);
+    let payload = Payload::Configuration(Box::new(configuration));
     let entry = Entry { term: Term(3), index: Index(7), payload };
     to_bytes(&any::around(Message::Append(Append {
         term: Term(3),

@@ -2,6 +2,7 @@
 
 extern crate std;
 
+use alloc::boxed::Box;
 use std::string::{String, ToString};
 use std::vec::Vec;
 use std::{assert, assert_eq, format};
@@ -282,7 +283,7 @@ fn a_damaged_sole_voter_refuses_because_nobody_can_repair_it() {
 
 #[test]
 fn a_founder_alone_that_was_joined_later_abstains() {
-    let joined = Payload::Configuration(Configuration::of_voters([member(1), member(2)]));
+    let joined = Payload::Configuration(Box::new(Configuration::of_voters([member(1), member(2)])));
     let disk = single(Some(Entry { payload: joined, ..entry(1, 2, 0) }));
     let recovery = disk.recover(OnDamage::Abstain).expect("a peer can repair it");
     assert_eq!(recovery.finish().1.entries, []);
