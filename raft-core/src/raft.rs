@@ -5,7 +5,9 @@ mod budget;
 mod election;
 mod follower;
 mod gate;
+mod idle;
 mod invariants;
+mod jitter;
 mod leader;
 mod load;
 mod log;
@@ -21,12 +23,11 @@ mod snapshot;
 mod transfer;
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::action::{Action, RoleChange, RoleName, Status};
 use crate::config::Config;
@@ -40,6 +41,7 @@ use crate::write::{Durable, HardState, Identity, Restored};
 
 use abstention::Abstaining;
 use gate::Gate;
+use jitter::Jitter;
 use load::Loads;
 use log::Log;
 use proposals::Proposals;
@@ -62,7 +64,7 @@ use role::{Follower, Role};
 /// give the same actions, byte for byte, on every platform.
 #[derive(Clone, Debug)]
 pub struct Raft {
-    config: Config,
+    config: Arc<Config>,
     identity: Identity,
     boot: Boot,
     hard_state: HardState,
@@ -96,12 +98,14 @@ pub struct Raft {
     leader_heard: Instant,
     /// Numbers pre-votes, read questions and abstention questions of this boot.
     questions: Round,
-    jitter: ChaCha8Rng,
+    jitter: Jitter,
     proposals: Proposals,
     reads: LocalReads,
-    abstaining: Option<Abstaining>,
+    abstaining: Option<Box<Abstaining>>,
     /// The highest boot of each member that was heard.
-    boots: BTreeMap<Member, Boot>,
+    boots: Vec<(Member, Boot)>,
+    /// The end of the log when the last round of heartbeats came or went.
+    last_at_round: Index,
     /// Actions that carry news for the host.
     notices: VecDeque<Action>,
     reported: RoleChange,
@@ -111,11 +115,19 @@ pub struct Raft {
 impl Raft {
     /// A member as its disk left it. It behaves as if it had just heard from a leader.
     ///
+    /// Nodes of one process may share their settings.
+    ///
     /// `seed` is used for election jitter only, together with the node id and the boot number.
     ///
     /// # Errors
     /// [`RestoreError::Config`] if the settings can't work.
-    pub fn new(config: Config, disk: Restored, now: Instant, seed: u64) -> Result<Raft, RestoreError> {
+    pub fn new(
+        config: impl Into<Arc<Config>>,
+        disk: Restored,
+        now: Instant,
+        seed: u64,
+    ) -> Result<Raft, RestoreError> {
+        let config = config.into();
         config.validate().map_err(RestoreError::Config)?;
         let snapshot_last = disk.snapshot.as_ref().map_or(Index(0), |snapshot| snapshot.last.index);
         let mut configurations = alloc::vec![(Index(0), disk.founding)];
@@ -135,10 +147,10 @@ impl Raft {
         let reported = RoleChange { role: RoleName::Follower, term: hard_state.term, leader: None };
         let mut raft = Raft {
             gate: Gate::new(disk.boot, log.last().index),
-            jitter: ChaCha8Rng::from_seed(jitter_seed(seed, disk.identity.member, disk.boot)),
+            jitter: Jitter::new(seed),
             proposals: Proposals::default(),
             reads: LocalReads::default(),
-            abstaining: hard_state.abstaining.then(Abstaining::default),
+            abstaining: hard_state.abstaining.then(Box::default),
             role: Role::Follower(Follower::new(None, now)),
             config,
             identity: disk.identity,
@@ -160,13 +172,15 @@ impl Raft {
             now,
             leader_heard: now,
             questions: Round(0),
-            boots: BTreeMap::new(),
+            boots: Vec::new(),
+            last_at_round: Index(0),
             notices: VecDeque::new(),
             reported,
             stopped: false,
         };
         let deadline = raft.random_deadline();
         raft.role = Role::Follower(Follower::new(None, deadline));
+        raft.jitter.let_go_of_room();
         Ok(raft)
     }
 
@@ -237,11 +251,13 @@ impl Raft {
     }
 
     fn note_boot(&mut self, member: Member, seen: Boot) -> Result<(), Violation> {
-        let known = self.boots.entry(member).or_insert(seen);
-        if seen < *known {
-            return Err(Violation::BootWentBack { member, known: *known, seen });
+        match self.boots.iter_mut().find(|(of, _)| *of == member) {
+            Some((_, known)) if seen < *known => {
+                return Err(Violation::BootWentBack { member, known: *known, seen });
+            }
+            Some((_, known)) => *known = seen,
+            None => self.boots.push((member, seen)),
         }
-        *known = seen;
         Ok(())
     }
 
@@ -482,7 +498,7 @@ impl Raft {
     /// An election deadline from now: one to two election timeouts (Raft §5.2).
     fn random_deadline(&mut self) -> Instant {
         let timeout = self.config.election_timeout.0;
-        let jitter = self.jitter.next_u64() % timeout;
+        let jitter = self.jitter.draw(self.identity.member, self.boot) % timeout;
         self.now.plus(Span(timeout + jitter))
     }
 
@@ -546,15 +562,6 @@ fn outdated(message: &Message) -> Outdated {
 struct Sender {
     member: Member,
     boot: Boot,
-}
-
-/// Seed, node and boot make the stream of jitter.
-fn jitter_seed(seed: u64, member: Member, boot: Boot) -> [u8; 32] {
-    let mut bytes = [0; 32];
-    for (chunk, word) in bytes.chunks_exact_mut(8).zip([seed, member.id.0, boot.0, 0]) {
-        chunk.copy_from_slice(&word.to_le_bytes());
-    }
-    bytes
 }
 
 #[cfg(test)]

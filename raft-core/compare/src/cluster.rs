@@ -63,6 +63,14 @@ impl<N: Node> Cluster<N> {
         cluster
     }
 
+    /// Nothing happens but heartbeats.
+    pub fn idle(&mut self, ticks: u64) {
+        for _ in 0..ticks {
+            self.nodes.iter_mut().for_each(N::tick);
+            self.settle();
+        }
+    }
+
     /// One campaign, through to a quiet cluster with a leader.
     pub fn elect(&mut self) {
         N::campaign(&mut self.nodes);

@@ -1,6 +1,7 @@
 //! raft-core.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use raft_core::journal::{DiskOp, Files, JournalConfig, OnDamage, Recovery, initialise};
@@ -36,7 +37,7 @@ impl Node for Ours {
             .map(|id| Member { id: NodeId(id), incarnation: Incarnation(100 + id) })
             .collect();
         let founding = Configuration::of_voters(members.iter().copied());
-        let config = Config {
+        let config = Arc::new(Config {
             heartbeat_interval: Span(TICK.0 * heartbeat_ticks),
             election_timeout: Span(TICK.0 * election_ticks),
             // A tick is a leap in time: what is under way then is not late.
@@ -45,9 +46,9 @@ impl Node for Ours {
             window_appends_max: WINDOW_APPENDS_MAX,
             trailing_entries: COMPACT_EVERY,
             ..Config::default()
-        };
+        });
         let start = |member| {
-            let raft = Raft::new(config.clone(), restored(member, &founding), Instant(0), 42);
+            let raft = Raft::new(Arc::clone(&config), restored(member, &founding), Instant(0), 42);
             let raft = raft.expect("the settings are valid");
             Ours { raft, now: Instant(0), applied: 0, compacted: Index(0) }
         };

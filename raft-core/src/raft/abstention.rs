@@ -6,6 +6,8 @@
 //! 3. Once the log is durable and confirmed by a leader through the target, abstention is cleared by a write; votes
 //!    wait for that write like for any other.
 
+use alloc::boxed::Box;
+
 use super::role::Role;
 use super::{Raft, Sender};
 use crate::message::{Abstention, AbstentionAnswer, Message};
@@ -36,7 +38,7 @@ impl Raft {
             return None;
         }
         let round = self.next_question();
-        self.abstaining = Some(Abstaining { asked: Some((round, self.now)), target: None });
+        self.abstaining = Some(Box::new(Abstaining { asked: Some((round, self.now)), target: None }));
         Some((leader, Message::Abstention(Abstention { term: self.hard_state.term, round })))
     }
 

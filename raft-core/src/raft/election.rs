@@ -1,5 +1,6 @@
 //! Elections (Raft §5.2, §5.4.1; pre-vote: thesis §9.6; stickiness: thesis §4.2.3).
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
 
 use super::abstention::Abstaining;
@@ -20,7 +21,7 @@ impl Raft {
             follower.confirmed = Index(0); // Another leader's word counts for nothing in this term.
         }
         if self.abstaining.as_ref().is_some_and(|abstaining| abstaining.has_target()) {
-            self.abstaining = Some(Abstaining::default());
+            self.abstaining = Some(Box::new(Abstaining::default()));
         }
     }
 

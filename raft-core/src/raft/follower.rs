@@ -28,7 +28,11 @@ impl Raft {
     }
 
     pub(super) fn handle_heartbeat(&mut self, from: Sender, m: &Heartbeat) -> Result<(), Violation> {
+        let is_new_round = matches!(&self.role, Role::Follower(follower) if follower.round < m.round);
         self.follow(from, m.round)?;
+        if is_new_round {
+            self.note_round();
+        }
         self.note_leader_commit(m.commit);
         self.advance_follower_commit();
         Ok(())

@@ -89,6 +89,13 @@ impl Gate {
         }
     }
 
+    /// Keeps no more room than what is here takes.
+    pub(crate) fn let_go_of_room(&mut self) {
+        self.chunks.shrink_to_fit();
+        self.unsynced.shrink_to_fit();
+        self.held.shrink_to_fit();
+    }
+
     /// Notes a changed hard state.
     pub(crate) fn hard_state_changed(&mut self, term_changed: bool) {
         self.hard_state_changed = true;

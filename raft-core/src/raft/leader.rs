@@ -181,12 +181,16 @@ impl Raft {
         let (now, config) = (self.now, &self.config);
         let Role::Leader(leader) = &mut self.role else { return };
         leader.quorum_heard = quorum_heard;
-        if leader.heartbeat_due <= now {
+        let is_new_round = leader.heartbeat_due <= now;
+        if is_new_round {
             leader.heartbeat_due = now.plus(config.heartbeat_interval);
             leader.round = Round(leader.round.0 + 1);
         }
         for (_, peer) in &mut leader.peers {
             peer.retransmit(now, config);
+        }
+        if is_new_round {
+            self.note_round();
         }
     }
 

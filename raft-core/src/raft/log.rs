@@ -212,6 +212,13 @@ impl Log {
         }
     }
 
+    /// Keeps no more room than what is here takes.
+    pub(crate) fn let_go_of_room(&mut self) {
+        self.runs.shrink_to_fit();
+        self.cache.shrink_to_fit();
+        self.sums.shrink_to_fit();
+    }
+
     /// The entries in memory, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.cache.iter()

@@ -144,6 +144,13 @@ impl Progress {
         self.commit_told = Index(0);
     }
 
+    /// Keeps no more room than what is here takes.
+    pub(crate) fn let_go_of_room(&mut self) {
+        if let Mode::Pipeline(window) = &mut self.mode {
+            window.appends.shrink_to_fit();
+        }
+    }
+
     fn probe(&mut self) {
         self.mode = Mode::Probe { sent: None };
         self.fetched = Fetched::Nothing;

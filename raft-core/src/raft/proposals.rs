@@ -20,6 +20,11 @@ impl Proposals {
         self.open.len()
     }
 
+    /// Keeps no more room than what is here takes.
+    pub(crate) fn let_go_of_room(&mut self) {
+        self.open.shrink_to_fit();
+    }
+
     pub(crate) fn add(&mut self, id: LogId, deadline: Instant) {
         self.open.push_back((id, deadline));
     }

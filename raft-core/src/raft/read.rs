@@ -47,6 +47,11 @@ struct Waiting {
 }
 
 impl LocalReads {
+    /// Keeps no more room than what is here takes.
+    pub(crate) fn let_go_of_room(&mut self) {
+        self.waiting.shrink_to_fit();
+    }
+
     /// The leader changed: what was asked of the old one is asked again.
     pub(crate) fn ask_again(&mut self) {
         self.asked = None;

@@ -180,7 +180,7 @@ impl Raft {
             restart: receiving.lacks_beginning,
         });
         if let Role::Follower(follower) = &mut self.role {
-            follower.chunk_answer_owed = owed;
+            follower.chunk_answer_owed = owed.map(Box::new);
         }
         if damaged { Err(Violation::SnapshotDigest(from.member)) } else { Ok(()) }
     }
@@ -213,7 +213,7 @@ impl Raft {
         let Role::Follower(follower) = &mut self.role else { return None };
         let leader = follower.leader?;
         let answer = follower.chunk_answer_owed.take()?;
-        Some((leader, Message::SnapshotChunkAnswer(answer)))
+        Some((leader, Message::SnapshotChunkAnswer(*answer)))
     }
 }
 

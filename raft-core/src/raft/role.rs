@@ -1,6 +1,8 @@
 //! What a node is, with the data of that role and no other (Raft §5.1).
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
+use alloc::vec::Vec;
 
 use crate::action::RoleName;
 use crate::message::SnapshotChunkAnswer;
@@ -55,7 +57,7 @@ pub(crate) struct Follower {
     /// A rejection to send: the refused entry, and where to look next.
     pub(crate) rejection_owed: Option<(LogId, LogId)>,
     /// How far a snapshot has come, to be told.
-    pub(crate) chunk_answer_owed: Option<SnapshotChunkAnswer>,
+    pub(crate) chunk_answer_owed: Option<Box<SnapshotChunkAnswer>>,
 }
 
 impl Follower {
@@ -104,7 +106,7 @@ pub(crate) struct Candidate {
 /// Leads.
 #[derive(Clone, Debug)]
 pub(crate) struct Leader {
-    pub(crate) peers: alloc::vec::Vec<(Member, Progress)>,
+    pub(crate) peers: Vec<(Member, Progress)>,
     /// The first entry of this term. A commit at or above it is a commit of this term's own.
     pub(crate) term_start: Index,
     pub(crate) round: Round,

@@ -8,6 +8,7 @@ mod cluster;
 mod flow;
 mod gate;
 mod hostile;
+mod idle;
 mod log_model;
 mod loss;
 mod paper;

@@ -30,6 +30,7 @@ fn main() {
         }
     }
     println!();
+    println!("settings are shared by a group's nodes, and not counted");
     println!("an idle node of a group of 3: bytes in the value and on the heap, blocks on the heap");
     let ours = idle::<Ours>(|node| size_of_val(&node.raft) as i64, |node| measure(|| drop(node)));
     // The shared log of `MemStorage` is kept aside: it is counted for neither side's empty log.
@@ -82,7 +83,7 @@ struct Idle {
     blocks: i64,
 }
 
-/// Before the first election, and after it: a follower, the leader.
+/// Before the first election, and some heartbeats after it: a follower, the leader.
 fn idle<N: Node>(value: fn(&N) -> i64, freed: fn(N) -> AllocationInfo) -> Vec<Idle> {
     let describe = |role, node: N| {
         let value = value(&node);
@@ -92,6 +93,7 @@ fn idle<N: Node>(value: fn(&N) -> i64, freed: fn(N) -> AllocationInfo) -> Vec<Id
     };
     let mut fresh = Cluster::<N>::new(3, HEARTBEAT_TICKS, ELECTION_TICKS);
     let mut elected = Cluster::<N>::elected(3, HEARTBEAT_TICKS, ELECTION_TICKS);
+    elected.idle(4 * HEARTBEAT_TICKS);
     let (leader, follower) = (elected.leader(), elected.follower());
     // The higher position first: taking a node moves those behind it.
     let mut after = vec![(leader, "leader"), (follower, "follower")];

@@ -224,7 +224,7 @@ fn a_transfer_pins_its_snapshot_up_to_a_bound() {
     cluster.propose(1, "y");
     lose_chunks(&mut cluster, 20);
     assert!(!cluster.snapshot(1), "a follower is receiving the current one");
-    cluster.raft(1).config.pinned_bytes_max = 0;
+    alloc::sync::Arc::make_mut(&mut cluster.raft(1).config).pinned_bytes_max = 0;
     assert!(cluster.snapshot(1));
     cluster.run(Span::from_millis(1_000));
     assert_eq!(cluster.nodes[&3].applied, cluster.nodes[&1].applied);
