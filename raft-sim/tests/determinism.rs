@@ -14,18 +14,18 @@ use raft_sim::trace::TraceOptions;
 /// fingerprints change and why, since seeds in old reports then show other runs. A change that is not meant to (a
 /// refactoring, a new dependency, a compiler) and alters one is wrong.
 const FINGERPRINTS: [(u64, u64, u64); 12] = [
-    (0, 0xa158_a034_cdc0_f784, 0x826d_956b_fcd0_f6ea),
-    (1, 0xb4a4_8e41_67a3_9bb9, 0x03bc_c596_df75_72e4),
-    (2, 0x192e_6b87_55cb_110e, 0xcbea_70f8_6080_c867),
-    (3, 0xcec6_afe8_be61_d691, 0xc1d1_1a03_2f9a_1122),
-    (4, 0x4784_aba0_12b6_d95d, 0x04fb_6a90_5038_fce9),
-    (5, 0x566c_55d1_6836_4e8c, 0xe22c_30f1_4af0_9f51),
-    (6, 0x96ae_c5fb_4c61_51ad, 0xc860_3273_6228_650b),
-    (7, 0x03c1_7ab1_a5df_93fc, 0xfc23_41b7_dcb5_7c4e),
-    (8, 0xcef4_d24c_bd4d_bd67, 0xf3e8_8ca8_c019_ba18),
-    (9, 0xb3a6_546e_8086_4f7e, 0xeba8_a9a1_8dad_559b),
-    (1_000_003, 0x1da0_54f5_966c_ccff, 0xb077_1a9b_f4d9_9c3a),
-    (u64::MAX, 0xcc82_2dfd_4e87_6915, 0xad81_44db_36a4_324e),
+    (0, 0xe82b_b053_60f5_a2f2, 0x7c21_1d52_15c6_3712),
+    (1, 0xf480_efb2_b3b9_87cb, 0x9c2a_a063_ab28_b4e2),
+    (2, 0x005a_fcd4_06c6_9f70, 0x4eee_3f41_80d0_6f9d),
+    (3, 0xb45b_ec13_d8b4_0802, 0xcdfb_69ca_44d4_c079),
+    (4, 0xf55a_a7be_8090_a818, 0xf62f_7480_a550_9afe),
+    (5, 0x0911_935e_7fdc_e0d2, 0x9dcc_6873_e2ac_c8e3),
+    (6, 0xb0de_2e08_b94a_3659, 0x39c0_5465_4302_aa7a),
+    (7, 0x82ee_5fb6_f923_d250, 0xf19c_e2d9_c415_4fad),
+    (8, 0x03a3_880d_32c5_efc4, 0xe31f_25cd_baef_67d0),
+    (9, 0x43b7_67cc_51ce_0a9e, 0x17b3_dc03_a3e8_921f),
+    (1_000_003, 0xb39c_5b65_677b_78c5, 0xb077_1a9b_f4d9_9c3a),
+    (u64::MAX, 0xb9ea_644e_9fc4_b9ac, 0x5553_8bd2_08b1_c85c),
 ];
 
 #[test]
