@@ -76,6 +76,7 @@ marks! {
     PeerRestarted Crashes "a leader heard a follower's new boot",
     AnswerToEarlierBoot Crashes "an answer to a question of an earlier boot came",
     InstalledOverTail Snapshots "a snapshot was installed over a tail that was not committed",
+    InstalledUnderTail Snapshots "a snapshot was installed under a tail that reaches beyond it",
     InstalledOnNothing Snapshots "a snapshot was installed on an empty log",
     InstalledOverSnapshot Snapshots "a snapshot was installed over an older one",
     SnapshotUseless Snapshots "a piece came of a snapshot whose entries were all there",
@@ -173,6 +174,11 @@ impl Watch {
     pub(crate) fn started(&mut self, node: usize) {
         self.transfers.interrupted += u64::from(self.nodes[node].is_long);
         self.nodes[node] = Memory::default();
+    }
+
+    /// Whether pieces of a long transfer come in at a node.
+    pub(crate) fn is_in_long_transfer(&self, node: usize) -> bool {
+        self.nodes[node].is_long
     }
 
     /// A node took a message: what it was before, and what it is now.
@@ -318,6 +324,9 @@ impl Watch {
             memory.transfer = None;
             self.transfers.finished += u64::from(std::mem::take(&mut memory.is_long));
             self.marks.see(Mark::InstalledOverTail, before.last.index > before.commit);
+            // Whoever keeps what comes after the snapshot keeps what nobody confirmed.
+            let snapshot = after.snapshot.index;
+            self.marks.see(Mark::InstalledUnderTail, before.last.index > snapshot);
             self.marks.see(Mark::InstalledOnNothing, before.last.index.0 == 0);
             self.marks.see(Mark::InstalledOverSnapshot, before.snapshot.index.0 > 0);
         }

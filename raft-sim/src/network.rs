@@ -239,6 +239,15 @@ impl Network {
         self.cuts.push(Cut { fault, shape, cut, messages });
     }
 
+    /// Whether a cut that is still there lets a node reach anybody.
+    pub(crate) fn is_one_of_many(&self, fault: u32, node: usize) -> bool {
+        let all = (1u16 << self.nodes) - 1;
+        self.cuts.iter().any(|cut| {
+            let reaches = cut.cut.get(node).map_or(all, |cut| all & !cut & !(1 << node));
+            cut.fault == fault && reaches != 0
+        })
+    }
+
     pub(crate) fn mend(&mut self, fault: u32) {
         self.cuts.retain(|cut| cut.fault != fault);
     }

@@ -28,6 +28,8 @@ pub(crate) struct Node<S: Machine> {
     pub(crate) condition: Condition,
     /// Rot was injected, and the node is not yet known to be whole again.
     pub(crate) damaged: bool,
+    /// No recovery has read the disk since the last rot.
+    pub(crate) rot_unread: bool,
     /// It started as an abstaining node since then.
     pub(crate) abstained: bool,
     /// Batches that ended since it said that it abstains no more; the write that makes this durable is in the first or

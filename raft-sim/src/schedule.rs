@@ -54,11 +54,19 @@ pub enum FaultKind {
     DiskFull(Target),
     /// A synced sector decays; the number picks which. Then the node is restarted.
     Rot(Target, u64),
+    /// A synced sector decays; the number picks which. The process goes on, and may read it long after, or never.
+    RotUnnoticed(Target, u64),
+    /// The host asks for a snapshot, whatever the policy says.
+    Snapshot(Target),
+    /// Whoever leads is cut off, and the others take snapshots of what they commit meanwhile: what it gets when it is
+    /// back is a snapshot that knows nothing of its tail.
+    Overtake,
     /// Links are cut.
     Partition {
         /// Its name.
         shape: Shape,
-        /// By sender, the receivers that can't be reached, as bits. Empty with [`Shape::Leader`].
+        /// By sender, the receivers that can't be reached, as bits. Empty with [`Shape::Leader`] and
+        /// [`Shape::Overtake`].
         cut: Vec<u16>,
         /// The kinds of message that are dropped, as bits in the order of [`message_kind`].
         messages: u32,
@@ -98,6 +106,8 @@ pub enum Shape {
     Leader,
     /// Some kinds of message only.
     Kinds,
+    /// Whoever leads, alone, while the others compact.
+    Overtake,
 }
 
 impl Shape {
@@ -112,6 +122,7 @@ impl Shape {
             Shape::Ring => Effect::DroppedRing,
             Shape::Leader => Effect::DroppedLeader,
             Shape::Kinds => Effect::DroppedKind,
+            Shape::Overtake => Effect::DroppedOvertake,
         }
     }
 }

@@ -143,6 +143,8 @@ pub struct CrashSetup {
     pub disk_ppm: u32,
     /// Before or inside a disk operation of a recovery.
     pub recovery_ppm: u32,
+    /// When a piece of a transfer of ten and more comes: one end of the transfer.
+    pub transfer_ppm: u32,
     /// In a hot window (a write is under way, an election is going on) so many times as likely.
     pub hot: u32,
     /// Of these crashes, so many are power losses.
@@ -205,6 +207,7 @@ pub fn draw(seed: u64, choices: &mut Choices) -> Setup {
         settings,
         faults: Vec::new(),
     };
+    draw_transfers(&mut setup, choices);
     setup.faults = faults::draw(&setup, choices);
     setup
 }
@@ -353,6 +356,7 @@ fn draw_crashes(d: &mut Draw<'_>, mode: Mode, timeout: u64) -> CrashSetup {
         action_ppm: d.intensity(mode, 600),
         disk_ppm: d.intensity(mode, 1_500),
         recovery_ppm: d.intensity(mode, 60_000),
+        transfer_ppm: 0,
         hot: d.between(1, 10) as u32,
         power_ppm: d.between(0, 1_000_000) as u32,
         down: d.log(timeout / 20, timeout * 3),
@@ -379,6 +383,24 @@ fn draw_load(d: &mut Draw<'_>, timeout: u64) -> LoadSetup {
         weights,
         latency: d.log(10, timeout / 40),
         padding: if d.below(3) == 0 { 0 } else { d.log(16, 2_048) },
+    }
+}
+
+/// In one run of four snapshots are large and go in many small pieces; and transfers are interrupted. Drawn from a
+/// stream of its own, so that it changes no older draw.
+fn draw_transfers(setup: &mut Setup, choices: &mut Choices) {
+    let mut d = Draw { stream: choices.stream("transfers", 0, 0), choices };
+    setup.crash.transfer_ppm = d.intensity(setup.mode, 100_000);
+    let (padding, piece) = (d.between(512, 2_048), d.between(16, 64));
+    if d.one_in(4) {
+        let settings = &mut setup.settings;
+        setup.load.padding = padding;
+        settings.chunk_bytes_max = piece;
+        // Such a command fits in everything that a command must fit in.
+        let more = 4_096u64.saturating_sub(settings.command_bytes_max);
+        settings.command_bytes_max += more;
+        settings.message_bytes_max += more;
+        settings.joining_bytes_max += 8 * more;
     }
 }
 

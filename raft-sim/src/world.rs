@@ -110,6 +110,8 @@ enum Event {
     FaultBegins { fault: u32 },
     /// It ends.
     FaultEnds { fault: u32 },
+    /// The nodes that overtake a leader take snapshots.
+    Compact { fault: u32 },
 }
 
 impl Event {
@@ -127,6 +129,7 @@ impl Event {
             Event::FaultEnds { fault } => (10, fault.into()),
             Event::WritingDone { node, .. } => (11, node.into()),
             Event::ReadDone { node, .. } => (12, node.into()),
+            Event::Compact { fault } => (13, fault.into()),
         }
     }
 }
@@ -271,6 +274,10 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
                 self.network.mend(fault);
                 Ok(())
             }
+            Event::Compact { fault } => {
+                self.count_event(event, 0);
+                self.compact(fault)
+            }
         }
     }
 
@@ -320,20 +327,26 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         }
         let digest = xxh3_64(&self.network.packet(id).bytes);
         self.count_event(event, digest);
-        self.hand_over(to, id)?;
+        let piece_from = self.hand_over(to, id)?;
         self.network.release(id);
-        self.drain(to)
+        self.drain(to)?;
+        match piece_from {
+            Some(from) => self.crash_in_transfer(from, to),
+            None => Ok(()),
+        }
     }
 
-    fn hand_over(&mut self, to: usize, id: u32) -> Result<(), Failure> {
+    /// A datagram reaches a process. The sender, if it was a piece of a long transfer.
+    fn hand_over(&mut self, to: usize, id: u32) -> Result<Option<usize>, Failure> {
         let World { network, nodes, counts, trace, oracles, watch, choices, .. } = self;
         let packet = network.packet(id);
+        let from = usize::from(packet.from);
         let boot_now = nodes[usize::from(packet.from)].generation;
         let node = &mut nodes[to];
         let now = node.clock.at(self.now);
         let Some(running) = node.running_mut() else {
             counts.add(Effect::DroppedDown);
-            return Ok(());
+            return Ok(None);
         };
         counts.add(Effect::Delivered);
         if packet.duplicate {
@@ -346,7 +359,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         let envelope = match decoded {
             Err(_) if packet.corrupted => {
                 counts.add(Effect::CorruptRefused);
-                return Ok(());
+                return Ok(None);
             }
             Ok(_) if packet.corrupted => {
                 let what = format!("n{} took a datagram with a flipped bit", to + 1);
@@ -355,9 +368,9 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             // Pieces of two boots may contradict each other.
             Err(_) => {
                 counts.add(Effect::Violations);
-                return Ok(());
+                return Ok(None);
             }
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(None),
             Ok(Some(envelope)) => envelope,
         };
         counts.add(Effect::Messages);
@@ -394,7 +407,8 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
                 }
             }
         }
-        Ok(())
+        let is_piece = matches!(heard, Heard::Chunk { .. }) && self.watch.is_in_long_transfer(to);
+        Ok(is_piece.then_some(from))
     }
 
     fn tick(&mut self, node: usize, generation: u32, event: Event) -> Result<(), Failure> {
@@ -458,6 +472,7 @@ fn new_node<S: Machine>(
         job: None,
         condition: Condition::default(),
         damaged: false,
+        rot_unread: false,
         abstained: false,
         clearing: 0,
         started: false,

@@ -14,18 +14,18 @@ use raft_sim::trace::TraceOptions;
 /// fingerprints change and why, since seeds in old reports then show other runs. A change that is not meant to (a
 /// refactoring, a new dependency, a compiler) and alters one is wrong.
 const FINGERPRINTS: [(u64, u64, u64); 12] = [
-    (0, 0xa158_a034_cdc0_f784, 0x826d_956b_fcd0_f6ea),
-    (1, 0xb4a4_8e41_67a3_9bb9, 0x41f8_13a3_b112_62ff),
-    (2, 0x192e_6b87_55cb_110e, 0xa0f4_94a2_2501_07b9),
-    (3, 0xcec6_afe8_be61_d691, 0xea37_5cee_9cd2_d862),
-    (4, 0x4784_aba0_12b6_d95d, 0x8907_48e6_4ee8_ad21),
-    (5, 0x566c_55d1_6836_4e8c, 0x5756_ce99_4fe5_1518),
-    (6, 0x96ae_c5fb_4c61_51ad, 0x4d0c_ae29_d229_d855),
-    (7, 0x03c1_7ab1_a5df_93fc, 0xd945_80f3_b647_c28f),
-    (8, 0xcef4_d24c_bd4d_bd67, 0xf3e8_8ca8_c019_ba18),
-    (9, 0xb3a6_546e_8086_4f7e, 0xbc09_a3bc_a41c_50f0),
-    (1_000_003, 0x1da0_54f5_966c_ccff, 0xb077_1a9b_f4d9_9c3a),
-    (u64::MAX, 0xcc82_2dfd_4e87_6915, 0xad81_44db_36a4_324e),
+    (0, 0xe82b_b053_60f5_a2f2, 0x7c21_1d52_15c6_3712),
+    (1, 0xf480_efb2_b3b9_87cb, 0xcefe_504b_380d_9add),
+    (2, 0x005a_fcd4_06c6_9f70, 0x7f04_3016_ffd2_fcaa),
+    (3, 0xb45b_ec13_d8b4_0802, 0x39ad_4840_9f5b_75c1),
+    (4, 0xf55a_a7be_8090_a818, 0xc742_ac2a_e9d5_aa92),
+    (5, 0x0911_935e_7fdc_e0d2, 0xd407_61fb_0e5d_9178),
+    (6, 0xb0de_2e08_b94a_3659, 0x5b57_a49a_6307_8753),
+    (7, 0x82ee_5fb6_f923_d250, 0x0355_9fbd_f0eb_d9b1),
+    (8, 0x03a3_880d_32c5_efc4, 0xb36c_6a94_54ae_b226),
+    (9, 0x43b7_67cc_51ce_0a9e, 0xa28d_c005_8c61_5f03),
+    (1_000_003, 0xb39c_5b65_677b_78c5, 0xb077_1a9b_f4d9_9c3a),
+    (u64::MAX, 0xb9ea_644e_9fc4_b9ac, 0x57f6_3cb2_b896_a39f),
 ];
 
 #[test]

@@ -9,7 +9,7 @@ use raft_sim::schedule::{Fault, FaultKind, MESSAGE_KINDS, Shape, Target};
 use raft_sim::swarm::{self, Mode, Setup};
 
 /// Faults that are injected, by what they count as.
-const INJECTED: [Effect; 33] = [
+const INJECTED: [Effect; 37] = [
     Effect::DuplicateDelivered,
     Effect::CorruptRefused,
     Effect::MisaddressedRefused,
@@ -23,6 +23,7 @@ const INJECTED: [Effect; 33] = [
     Effect::DroppedRing,
     Effect::DroppedLeader,
     Effect::DroppedKind,
+    Effect::DroppedOvertake,
     Effect::Kill,
     Effect::KillInWrite,
     Effect::PowerLoss,
@@ -31,6 +32,7 @@ const INJECTED: [Effect; 33] = [
     Effect::CrashAtAction,
     Effect::CrashAtDiskOp,
     Effect::CrashHot,
+    Effect::CrashInTransfer,
     Effect::CrashInRecovery,
     Effect::SectorsLost,
     Effect::NamesLost,
@@ -42,7 +44,9 @@ const INJECTED: [Effect; 33] = [
     Effect::DiskFull,
     Effect::Stalls,
     Effect::Rot,
+    Effect::RotUnnoticed,
     Effect::RotNoticed,
+    Effect::SnapshotsAsked,
 ];
 
 /// What may come with any crash.
@@ -211,4 +215,35 @@ fn each_fault_of_the_links_is_counted() {
     ] {
         assert_counts(name, setup, effect, &[]);
     }
+}
+
+#[test]
+fn a_host_may_ask_for_snapshots_and_overtake_a_leader_with_them() {
+    let mut setup = with_fault(&FaultKind::Snapshot(Target::Nodes(0b1_1111)));
+    // The policy asks for none.
+    (setup.settings.snapshot_after_bytes, setup.settings.snapshot_after_terms) = (u64::MAX, u64::MAX);
+    let report = run(setup.clone());
+    let (asked, frozen) =
+        (report.counts.get(Effect::SnapshotsAsked), report.counts.get(Effect::SnapshotsFrozen));
+    assert!(asked > 0 && frozen > 0, "nobody took a snapshot:\n{report}");
+    setup.faults.clear();
+    assert_eq!(run(setup).counts.get(Effect::SnapshotsFrozen), 0, "nobody asked, and the policy wants none");
+    let with = [Effect::SnapshotsAsked];
+    assert_counts("overtake", with_fault(&FaultKind::Overtake), Effect::DroppedOvertake, &with);
+}
+
+#[test]
+fn rot_under_a_running_node_is_counted_and_stays_until_it_is_read() {
+    let mut setup = with_fault(&FaultKind::RotUnnoticed(Target::Nodes(0b0_0010), 4));
+    setup.settings.snapshot_after_bytes = 500;
+    assert_counts(
+        "rot under a running node",
+        setup.clone(),
+        Effect::RotUnnoticed,
+        &[&OF_CRASHES[..], &[Effect::RotNoticed]].concat(),
+    );
+    // Nothing restarts a node, so that damage is met by reading back or never; it strikes once.
+    let report = run(setup);
+    let reads = report.counts.get(Effect::RotRead);
+    assert!(report.counts.get(Effect::RotUnnoticed) <= 1 + reads, "{report}");
 }

@@ -19,18 +19,13 @@ const GROUPS: [(&str, Effect, Effect); 6] = [
     ("network", Effect::DuplicateDelivered, Effect::DroppedDown),
     ("nodes", Effect::Kill, Effect::Restarts),
     ("disks", Effect::SectorsLost, Effect::HardStateCopyRead),
-    ("snapshots", Effect::SnapshotsFrozen, Effect::TransfersFinished),
+    ("snapshots", Effect::SnapshotsAsked, Effect::TransfersFinished),
     ("time and speed", Effect::Pauses, Effect::ClockJumps),
     ("failing disks", Effect::SyncErrors, Effect::AbstentionsCleared),
 ];
 
 /// Effects that need not happen in every hunt.
-const OPTIONAL: [Effect; 3] = [
-    Effect::Violations,
-    // Rot is followed by a restart, which meets it first.
-    Effect::LoadsDamaged,
-    Effect::RotRead,
-];
+const OPTIONAL: [Effect; 1] = [Effect::Violations];
 
 /// All seeds together.
 #[derive(Default)]

@@ -18,6 +18,7 @@ mod bytes;
 mod elections;
 mod recovery;
 mod replication;
+mod snapshots;
 
 type Outcome = Result<(), Failure>;
 

@@ -30,10 +30,13 @@ enum Kind {
     Kinds,
     Clog,
     Hold,
+    RotUnnoticed,
+    Snapshot,
+    Overtake,
 }
 
 /// Each kind with the shortest mean gap and the longest mean duration, both in hundredths of an election timeout.
-const KINDS: [(Kind, u64, u64); 21] = [
+const KINDS: [(Kind, u64, u64); 24] = [
     (Kind::Kill, 300, 300),
     (Kind::PowerLoss, 300, 300),
     (Kind::KillThenPowerLoss, 500, 300),
@@ -55,6 +58,9 @@ const KINDS: [(Kind, u64, u64); 21] = [
     (Kind::Kinds, 500, 600),
     (Kind::Clog, 200, 300),
     (Kind::Hold, 200, 400),
+    (Kind::RotUnnoticed, 300, 1),
+    (Kind::Snapshot, 200, 1),
+    (Kind::Overtake, 300, 800),
 ];
 
 /// Kinds that are held, by the numbers of [`message_kind`](crate::schedule::message_kind): each once, and those of
@@ -85,7 +91,7 @@ fn draw_kind(
     let duration_mean = hundredth * choices.log_uniform(stream, 1, duration);
     let possible = match kind {
         // A damaged node needs others that are not.
-        Kind::Rot => setup.voters >= 3,
+        Kind::Rot | Kind::RotUnnoticed | Kind::Overtake => setup.voters >= 3,
         Kind::Bridge | Kind::Ring => setup.voters >= 4,
         Kind::Isolate
         | Kind::Halves
@@ -102,6 +108,7 @@ fn draw_kind(
         | Kind::Slow
         | Kind::ClockJump
         | Kind::DiskStall
+        | Kind::Snapshot
         | Kind::SyncError
         | Kind::WriteError
         | Kind::DiskFull => true,
@@ -148,6 +155,12 @@ fn draw_what(setup: &Setup, choices: &mut Choices, stream: Stream, kind: Kind) -
         Kind::WriteError => FaultKind::WriteError(target),
         Kind::DiskFull => FaultKind::DiskFull(target),
         Kind::Rot => FaultKind::Rot(target, number),
+        // Who leads reads its files back for the others.
+        Kind::RotUnnoticed => {
+            FaultKind::RotUnnoticed(if number & 1 == 1 { Target::Leader } else { target }, number >> 1)
+        }
+        Kind::Snapshot => FaultKind::Snapshot(if leader { target } else { Target::Nodes(several) }),
+        Kind::Overtake => FaultKind::Overtake,
         Kind::Isolate => partition(Shape::Isolate, split(voters, one), every),
         Kind::Halves => partition(Shape::Halves, split(voters, half(voters, number)), every),
         Kind::OneWay => {

@@ -106,6 +106,17 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         Ok(true)
     }
 
+    /// A piece of a long transfer came: the middle of a transfer is a hot window for both its ends.
+    pub(super) fn crash_in_transfer(&mut self, from: usize, to: usize) -> Result<(), Failure> {
+        let stream = self.nodes[to].crash_stream;
+        if self.is_closing() || !self.choices.chance(stream, self.setup.crash.transfer_ppm) {
+            return Ok(());
+        }
+        self.counts.add(Effect::CrashInTransfer);
+        let node = if self.choices.below(stream, 3) == 2 { from } else { to };
+        self.crash(node, Crash::Drawn)
+    }
+
     fn role_changed(&mut self, node: usize, change: &raft_core::RoleChange) {
         self.say(Some(node), "role", || {
             format!("{:?} in {}, leader {:?}", change.role, change.term, change.leader)
@@ -136,7 +147,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     /// A node whose damage is repaired, durably, may be damaged again, or another instead of it.
     fn note_repair(&mut self, node: usize) {
         let one = &mut self.nodes[node];
-        if !one.damaged || !one.is_at_peace() || (one.job.is_some() && one.clearing < 2) {
+        if !one.damaged || one.rot_unread || !one.is_at_peace() || (one.job.is_some() && one.clearing < 2) {
             return;
         }
         one.damaged = false;

@@ -51,6 +51,9 @@ pub(crate) struct Reply<S: Machine> {
 /// Without a connection, this is what a client's library says.
 const NO_CONNECTION: &str = "no connection";
 
+/// A client that asked, and does not wait for the answer.
+pub(super) const NOBODY: u32 = u32::MAX;
+
 impl<S: Machine, W: Workload<S>> World<S, W> {
     fn at(&self) -> At {
         At { time: self.now, sequence: self.events }
@@ -192,6 +195,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     pub(super) fn reply(&mut self, node: usize, ticket: Ticket, outcome: OutcomeOf<S>) {
         let running = self.nodes[node].running_mut();
         match running.and_then(|running| running.tickets.remove(&ticket)) {
+            Some((NOBODY, _)) => {}
             Some(asker) => self.answer(node, asker, outcome),
             None => {
                 self.violation.get_or_insert_with(|| format!("n{} ended {ticket:?} twice", node + 1));

@@ -139,6 +139,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         });
         self.fingerprint.add(restored.boot().0);
         self.watch.started(node);
+        self.nodes[node].rot_unread = false;
         self.nodes[node].abstained |= restored.hard_state().abstaining;
         let now = self.nodes[node].clock.at(self.now);
         let state = Observed::new(self.prototype.clone());

@@ -9,7 +9,7 @@ use crate::choices::Stream;
 use crate::counts::Effect;
 use crate::disk::{SECTOR, VirtualDisk};
 use crate::failure::{Failure, FailureKind};
-use crate::machine::Machine;
+use crate::machine::{ImageOf, Machine};
 use crate::node::{Job, Node, Reading, Writing};
 use crate::workload::Workload;
 
@@ -28,7 +28,11 @@ impl Directory for VirtualDisk {
 
 impl<S: Machine, W: Workload<S>> World<S, W> {
     /// A replica froze its state. What it shows is settled now; each operation of its writing takes its time.
-    pub(super) fn start_writing(&mut self, node: usize, job: &SnapshotJob<S::Image>) -> Result<(), Failure> {
+    pub(super) fn start_writing(
+        &mut self,
+        node: usize,
+        job: &SnapshotJob<ImageOf<S>>,
+    ) -> Result<(), Failure> {
         self.counts.add(Effect::SnapshotsFrozen);
         let mut ops = Vec::new();
         let written = job.write(&mut |op| {

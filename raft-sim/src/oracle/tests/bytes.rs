@@ -7,15 +7,15 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::*;
 
 /// A node whose files are a cache; what is synced goes to the platter.
-struct Node {
-    cache: Files,
-    platter: Files,
-    journal: Journal,
-    raft: Raft,
-    now: Instant,
+pub(super) struct Node {
+    pub(super) cache: Files,
+    pub(super) platter: Files,
+    pub(super) journal: Journal,
+    pub(super) raft: Raft,
+    pub(super) now: Instant,
 }
 
-fn perform(op: &DiskOp, cache: &mut Files, platter: &mut Files) {
+pub(super) fn perform(op: &DiskOp, cache: &mut Files, platter: &mut Files) {
     match op {
         DiskOp::Create { file, bytes } => {
             cache.insert(file.clone(), vec![0; *bytes as usize]);
@@ -34,12 +34,12 @@ fn perform(op: &DiskOp, cache: &mut Files, platter: &mut Files) {
     }
 }
 
-fn configuration() -> Configuration {
+pub(super) fn configuration() -> Configuration {
     Configuration::of_voters([member(0)])
 }
 
 impl Node {
-    fn create() -> Files {
+    pub(super) fn create() -> Files {
         let identity = Identity { cluster: ClusterId(1), epoch: Epoch(0), member: member(0) };
         let (mut cache, mut platter) = (Files::new(), Files::new());
         for op in initialise(identity, &configuration()) {
@@ -48,7 +48,7 @@ impl Node {
         platter
     }
 
-    fn start(disk: &Files, oracles: &mut Oracles) -> Result<Node, Failure> {
+    pub(super) fn start(disk: &Files, oracles: &mut Oracles) -> Result<Node, Failure> {
         let config = JournalConfig { segment_bytes: 2048, batch_bytes_max: 1024, ..JournalConfig::default() };
         let (mut cache, mut platter) = (disk.clone(), disk.clone());
         let recovery = Recovery::start(config, &cache, OnDamage::Abstain).unwrap();
@@ -59,12 +59,13 @@ impl Node {
         let (journal, restored) = recovery.finish();
         oracles.recovered(0, &restored, &report, &platter)?;
         let now = Instant(0);
-        let raft = Raft::new(Config::default(), restored, now, 1).unwrap();
+        let config = Config { trailing_entries: 0, ..Config::default() };
+        let raft = Raft::new(config, restored, now, 1).unwrap();
         Ok(Node { cache, platter, journal, raft, now })
     }
 
     /// Does what the node asks for. `lies`: syncs of segments succeed and write nothing.
-    fn drain(&mut self, oracles: &mut Oracles, lies: bool) -> Outcome {
+    pub(super) fn drain(&mut self, oracles: &mut Oracles, lies: bool) -> Outcome {
         loop {
             while let Some(action) = self.raft.poll_action() {
                 match action {
@@ -79,7 +80,7 @@ impl Node {
                         }
                     }
                     Action::Restore(_) | Action::Load(_) => {
-                        unreachable!("it keeps everything, and nobody takes a snapshot")
+                        unreachable!("its cache keeps everything, and it starts without a snapshot")
                     }
                     Action::ReadReady(..)
                     | Action::ReadFailed(..)
@@ -106,7 +107,7 @@ impl Node {
     }
 
     /// Waits until it leads, then proposes.
-    fn work(&mut self, oracles: &mut Oracles, lies: bool) -> Outcome {
+    pub(super) fn work(&mut self, oracles: &mut Oracles, lies: bool) -> Outcome {
         while !self.raft.is_leader() {
             self.now = self.raft.next_tick().expect("a voter will campaign");
             self.raft.tick(self.now);
