@@ -48,11 +48,11 @@ marks! {
     ConflictTruncated Peers "an append replaced a conflicting tail",
     ConflictTruncatedTerms Peers "an append replaced a tail of more than one term",
     ShelfJoined Network "an append that filled a gap brought in what was on the shelf",
-    AppendKnown Network "an append came whose entries were all there",
+    AppendKnown Peers "an append came whose entries were all there",
     AppendOfOldTerm Peers "an append of an old term came",
     RejectionSkipsTerm Peers "a rejection let a leader skip a whole term",
     RejectionOfGap Network "a rejection named a gap, not a conflict",
-    CommitClamped Network "a leader's commit index was beyond what it had confirmed here",
+    CommitClamped Peers "a leader's commit index was beyond what it had confirmed here",
     CommitBeforeOwnDisk Peers "an entry was committed before the leader's own disk had it",
     CommitBeforeFollowerDisk Peers "a follower knew that an entry is committed before its disk had it",
     CommitOfEarlierTerm Peers "an entry of an earlier term was committed by one of this term",
@@ -335,7 +335,9 @@ impl Watch {
     /// A node's disk finished a batch.
     pub(crate) fn batch_done(&mut self, before: &Status, after: &Status) {
         if before.role == RoleName::Candidate {
-            self.marks.see(Mark::ElectedByOwnDisk, after.role == RoleName::Leader);
+            // A sole voter needs no other's vote, and has no peers.
+            let is_elected = after.role == RoleName::Leader && !after.progress.is_empty();
+            self.marks.see(Mark::ElectedByOwnDisk, is_elected);
         }
     }
 
@@ -356,6 +358,7 @@ impl Watch {
     pub(crate) fn elected(&mut self, status: &Status, older: bool) {
         self.marks.see(Mark::TwoLeaders, older);
         // Its own first entry comes on top of what it found.
-        self.marks.see(Mark::ElectedWithUncommitted, status.last.index.0 > status.commit.0 + 1);
+        let has_more = status.last.index.0 > status.commit.0 + 1;
+        self.marks.see(Mark::ElectedWithUncommitted, has_more && !status.progress.is_empty());
     }
 }
