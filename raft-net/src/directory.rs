@@ -212,7 +212,7 @@ fn inspect(
     }
     let restore = |error| DirectoryError::Restore { directory: directory.to_path_buf(), error };
     let recovery = Recovery::start(config.clone(), &reader, on_damage).map_err(restore)?;
-    check_journal(directory, member, &founding, recovery.clone().finish().1.identity())?;
+    check_journal(directory, member, &founding, recovery.identity())?;
     Ok(Inspected { reader, key, founding, recovery })
 }
 

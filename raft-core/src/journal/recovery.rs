@@ -144,6 +144,12 @@ impl Recovery {
         &self.ops
     }
 
+    /// Whose directory it is.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.restored.identity
+    }
+
     /// What was found.
     #[must_use]
     pub fn report(&self) -> &RecoveryReport {
