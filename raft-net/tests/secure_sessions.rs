@@ -55,30 +55,6 @@ fn a_restarted_member_is_connected_within_one_exchange() {
 }
 
 #[test]
-fn a_silent_peer_is_asked_for_a_new_session() {
-    let mut pair = Pair::connected();
-    pair.run(1_000);
-    // The other forgot everything without a new boot's initiation getting through.
-    pair.members[1] = start(config_of_pair(2, 2, 1), pair.now);
-    pair.poll(1);
-    let before = pair.handshakes(0);
-    pair.seal(0, b"lost");
-    pair.poll(0);
-    for _ in 0..30 {
-        pair.advance(100);
-        pair.poll(1); // Everything that the other begins is lost.
-        for datagram in pair.poll(0) {
-            let _ = pair.deliver(1, &datagram);
-            for answer in pair.poll(1) {
-                let _ = pair.deliver(0, &answer);
-            }
-        }
-    }
-    assert!(pair.handshakes(0) > before);
-    pair.assert_passes(0, b"heard");
-}
-
-#[test]
 fn sessions_are_renewed_by_age_without_a_gap() {
     let limits = SessionLimits {
         rekey_age: Span::from_millis(10_000),
@@ -239,14 +215,15 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_interleaving_ends_connected_and_delivers_at_most_once(
         steps in prop::collection::vec(step(), 1..150),
-        rekey_count in prop_oneof![Just(4_u64), Just(1 << 30)],
+        (rekey_count, reject_count) in prop_oneof![Just((4, 16)), Just((4, 256)), Just((1 << 30, 1 << 32))],
+        quiet in any::<bool>(),
     ) {
-        let limits = SessionLimits { rekey_count, reject_count: rekey_count * 4, ..SessionLimits::default() };
+        let limits = SessionLimits { rekey_count, reject_count, ..SessionLimits::default() };
         let configured =
             |id, boot, other| SecureConfig { limits: limits.clone(), ..config_of_pair(id, boot, other) };
         let mut pair = Pair::with(|config| SecureConfig { limits: limits.clone(), ..config });
@@ -284,19 +261,33 @@ proptest! {
                 Step::Deliver(_) | Step::Double(_) | Step::Lose(_) | Step::Replay(_) => {}
             }
         }
-        // Longer than the longest wait for another initiation.
-        pair.run(5_000);
-        pair.assert_connected();
-        for (place, heard) in pair.heard.iter().enumerate() {
+        // Whatever was under way is lost. With traffic or after a silence, the two find each other again.
+        if quiet {
+            pair.run(15_000);
+            pair.assert_connected();
+        }
+        let first = pair.heard.len();
+        pair.assert_retried_arrives_within(TALKING_AGAIN_MILLIS);
+        // From then on nothing arrives twice, and nothing is lost, though it may wait: sessions are renewed without
+        // a gap. Unless they end before a successor is there: 12 datagrams are sent between two initiations.
+        let gapless = reject_count > 16;
+        let mut payloads = Vec::new();
+        for round in 0_u64..30 {
+            for side in 0..2 {
+                let payload = [&b"after all that"[..], &round.to_le_bytes(), &[side as u8]].concat();
+                pair.seal(side, &payload);
+                payloads.push((1 - side, payload));
+            }
+            pair.run(100);
+        }
+        pair.run(TALKING_AGAIN_MILLIS);
+        for payload in payloads {
+            let arrived = pair.heard.iter().filter(|heard| **heard == payload).count();
+            prop_assert!(arrived == 1 || arrived == 0 && !gapless, "{payload:?} arrived {arrived} times");
+        }
+        for (place, heard) in pair.heard[..first].iter().enumerate() {
             prop_assert!(sealed.contains(heard), "altered or invented: {heard:?}");
             prop_assert!(!pair.heard[..place].contains(heard), "twice: {heard:?}");
-        }
-        // A session may just have worn out: then a payload waits for the next one.
-        for (side, payload) in [(0, &b"after all that"[..]), (1, &b"and back"[..])] {
-            pair.seal(side, payload);
-            pair.run(5_000);
-            let expected = (1 - side, payload.to_vec());
-            prop_assert_eq!(pair.heard.iter().filter(|heard| **heard == expected).count(), 1);
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! every datagram   0 kind   1 version   2..4 zero
-//! initiation  172  4..8 sender's index   8..156 Noise message 1   156..172 mac
+//! initiation  168  4..8 sender's index   8..152 Noise message 1   152..168 mac
 //! response    100  4..8 sender's index   8..12 receiver's index   12..84 Noise message 2   84..100 mac
 //! transport  32..  4..8 receiver's index   8..16 counter   16.. sealed payload and tag
 //! ```
@@ -31,8 +31,8 @@ const MAC_BYTES: usize = 16;
 const EPHEMERAL_BYTES: usize = 32;
 const STATIC_BYTES: usize = 32 + TAG_BYTES;
 
-/// Who speaks, in which boot, the how manieth initiation of it, to whom, and the newest session known.
-pub(crate) const HELLO_BYTES: usize = 16 + 8 + 8 + 16 + 4;
+/// Who speaks, in which boot, the how manieth initiation of it, and to whom.
+pub(crate) const HELLO_BYTES: usize = 16 + 8 + 8 + 16;
 /// Who answers, and in which boot.
 pub(crate) const WELCOME_BYTES: usize = 16 + 8;
 
@@ -208,8 +208,6 @@ pub(crate) struct Hello {
     /// Counts the initiations of a boot: with the boot, it orders all that a member ever sends.
     pub(crate) number: u64,
     pub(crate) to: Member,
-    /// The newest session that the sender had with the receiver, as the receiver names it; any number without one.
-    pub(crate) known: u32,
 }
 
 impl Hello {
@@ -218,8 +216,7 @@ impl Hello {
         bytes[..16].copy_from_slice(&member_bytes(self.from));
         bytes[16..24].copy_from_slice(&self.boot.0.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.number.to_le_bytes());
-        bytes[32..48].copy_from_slice(&member_bytes(self.to));
-        bytes[48..].copy_from_slice(&self.known.to_le_bytes());
+        bytes[32..].copy_from_slice(&member_bytes(self.to));
         bytes
     }
 
@@ -229,7 +226,6 @@ impl Hello {
             boot: Boot(u64_at(bytes, 16)),
             number: u64_at(bytes, 24),
             to: member_at(bytes, 32),
-            known: u32_at(bytes, 48),
         }
     }
 }
@@ -271,7 +267,7 @@ mod tests {
 
     #[test]
     fn lengths_are_as_drawn() {
-        assert_eq!((INITIATION_BYTES, RESPONSE_BYTES, SEAL_BYTES), (172, 100, 32));
+        assert_eq!((INITIATION_BYTES, RESPONSE_BYTES, SEAL_BYTES), (168, 100, 32));
     }
 
     #[test]

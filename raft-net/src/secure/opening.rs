@@ -76,15 +76,8 @@ impl Secure {
         let welcome = Welcome { from: self.config.own, boot: self.config.boot };
         let (transport, answer) = responding.answer(welcome)?;
         let local = self.free_index().ok_or(Dropped::RateLimited)?;
-        let origin = Origin {
-            local,
-            remote: sender,
-            boot: hello.boot,
-            initiator: false,
-            secret: mark,
-            known: hello.known,
-            jitter: 0,
-        };
+        let origin =
+            Origin { local, remote: sender, boot: hello.boot, initiator: false, secret: mark, jitter: 0 };
         let session = Session::new(transport, origin, self.now, &self.config.limits);
         let peer = &mut self.peers[place];
         peer.newest = (hello.boot, hello.number);
@@ -124,16 +117,15 @@ impl Secure {
                 return Err(reason);
             }
         };
-        let (local, known) = (pending.local, pending.known);
+        let local = pending.local;
         let transport = pending.initiating.finish()?;
         let jitter = self.randomness.number().unwrap_or(0);
-        let origin = Origin { local, remote: sender, boot, initiator: true, secret, known, jitter };
+        let origin = Origin { local, remote: sender, boot, initiator: true, secret, jitter };
         let session = Session::new(transport, origin, self.now, &self.config.limits);
         peer.newest = peer.newest.max((boot, 0));
         peer.address = from;
         peer.sessions.adopt(session, self.now, own_is_smaller);
         peer.note_handshake();
-        // The peer sends nothing in the new session before it received something.
         self.flush(place);
         Ok(())
     }
@@ -156,7 +148,6 @@ impl Secure {
         let member = peer.peer.member;
         if opened.confirmed {
             peer.note_handshake();
-            // Until it hears something, the beginner has no proof that this member knows of the session.
             self.flush(place);
         }
         Ok((opened.bytes > 0).then_some((member, opened.boot, opened.bytes)))

@@ -13,12 +13,14 @@ use super::session::Sessions;
 pub(crate) const WAITING_MAX: usize = 32;
 /// An initiation without an answer is followed by another after this span, then twice it, and so on.
 const RETRY_MIN: Span = Span::from_millis(100);
-/// The longest span between two initiations.
-const RETRY_MAX: Span = Span::from_millis(3_200);
-/// Something was received and nothing sent for this long: an empty datagram says that this member is there.
-const KEEPALIVE: Span = Span::from_millis(500);
-/// Something was sent and nothing received for this long: perhaps the peer lost the session.
-const SILENCE: Span = Span::from_millis(2_000);
+/// The longest span between two initiations, jitter aside: with it 800 ms, inside an election timeout of a second.
+/// An answer is taken to the last initiation only, so a round trip must fit into three quarters of this.
+const RETRY_MAX: Span = Span::from_millis(640);
+/// A payload was received and nothing sent for this long: an empty datagram says that this member is there.
+const KEEPALIVE: Span = Span::from_millis(100);
+/// Something was sent in a session and nothing received in it for this long: perhaps the peer lost it. Longer than
+/// [`KEEPALIVE`] by a round trip; where that takes more than 400 ms, handshakes are made without need.
+const SILENCE: Span = Span::from_millis(500);
 
 /// A handshake without an answer yet.
 pub(crate) struct Pending {
@@ -27,8 +29,6 @@ pub(crate) struct Pending {
     pub(crate) initiating: Initiating,
     /// Tells the cluster secret that it was begun with.
     pub(crate) secret: u64,
-    /// The newest session that there was when it was begun, by this member's name.
-    pub(crate) known: u32,
 }
 
 /// Everything about one peer. Its size is bounded: three sessions, one handshake, [`WAITING_MAX`] payloads.
@@ -44,8 +44,6 @@ pub(crate) struct PeerState {
     pub(crate) retry_at: Instant,
     /// The newest of the peer's handshakes: its boot, and its number, which is 0 for an answer.
     pub(crate) newest: (Boot, u64),
-    /// When the oldest payload was sent that nothing came after.
-    unanswered: Option<Instant>,
     /// When the oldest payload came that nothing was sent after.
     unreturned: Option<Instant>,
     waiting: VecDeque<Vec<u8>>,
@@ -81,7 +79,6 @@ impl PeerState {
             attempts: 0,
             retry_at: now,
             newest: (Boot(0), 0),
-            unanswered: None,
             unreturned: None,
             waiting: VecDeque::new(),
             traffic: Traffic::default(),
@@ -105,21 +102,15 @@ impl PeerState {
         std::mem::take(&mut self.waiting)
     }
 
-    /// Notes a datagram sent in a session. An empty one asks for nothing.
-    pub(crate) fn note_sealed(&mut self, now: Instant, payload_bytes: usize) {
+    /// Notes a datagram sent in a session.
+    pub(crate) fn note_sealed(&mut self, payload_bytes: usize) {
         self.unreturned = None;
-        if payload_bytes > 0 {
-            self.unanswered.get_or_insert(now);
-        }
         self.traffic.sealed += 1;
         self.traffic.sealed_bytes += payload_bytes as u64;
     }
 
     /// Notes an authentic datagram.
     pub(crate) fn note_opened(&mut self, now: Instant, payload_bytes: usize) {
-        self.unanswered = None;
-        self.attempts = 0;
-        self.retry_at = Instant(0);
         if payload_bytes > 0 {
             self.unreturned.get_or_insert(now);
         }
@@ -130,7 +121,8 @@ impl PeerState {
     /// A handshake is complete, whoever began it.
     pub(crate) fn note_handshake(&mut self) {
         self.pending = None;
-        self.unanswered = None;
+        self.attempts = 0;
+        self.retry_at = Instant(0);
         self.traffic.handshakes += 1;
     }
 
@@ -154,15 +146,14 @@ impl PeerState {
         if self.attempts.is_multiple_of(2) { self.address } else { self.peer.address }
     }
 
-    /// When the next initiation is due: at once without a session that the peer has used, else when a successor is
-    /// due or the peer is silent.
+    /// When the next initiation is due: at once without a session, else when a successor is due or the peer is
+    /// silent.
     pub(crate) fn initiation_at(&self, now: Instant, secret: u64) -> Instant {
         let wanted = match self.sessions.current() {
             None => Instant(0),
-            Some(session) if !session.is_proven() => Instant(0),
             Some(session) => {
                 let rekey = session.rekey_at(now, secret);
-                self.unanswered.map_or(rekey, |since| rekey.min(since.plus(SILENCE)))
+                session.unanswered().map_or(rekey, |since| rekey.min(since.plus(SILENCE)))
             }
         };
         wanted.max(self.retry_at)

@@ -8,6 +8,10 @@
 //!
 //! Whoever answered an initiation sends nothing in the new session before he received in it: a replayed initiation
 //! can't cut a live session.
+//!
+//! Each side may believe in a session that the other does not have: an answered one whose first datagram was lost is
+//! forgotten after a while. So whoever began a session does not trust it before an answer came in it, and silence is
+//! told for each session by itself: what is heard in an older one says nothing of this one.
 
 use raft_core::{Boot, Instant, Span};
 use snow::StatelessTransportState;
@@ -34,8 +38,6 @@ pub(crate) struct Origin {
     pub(crate) initiator: bool,
     /// Tells the cluster secret that it was made with.
     pub(crate) secret: u64,
-    /// Names the newest session that there was between the two when its beginner began this one.
-    pub(crate) known: u32,
     /// Moves the search for a successor, so that a cluster's sessions don't all end at once.
     pub(crate) jitter: u64,
 }
@@ -55,6 +57,10 @@ pub(crate) struct Session {
     window: Window,
     /// When the last authentic datagram came; at first, when the session began.
     heard: Instant,
+    /// The session in which the peer had already sent when it began this one: the two did not cross.
+    succeeds: Option<u32>,
+    /// When the oldest datagram that wants an answer was sent that nothing came after.
+    unanswered: Option<Instant>,
 }
 
 impl Session {
@@ -87,6 +93,8 @@ impl Session {
             sent: 0,
             window: Window::new(),
             heard: now,
+            succeeds: None,
+            unanswered: None,
         }
     }
 
@@ -99,20 +107,24 @@ impl Session {
         now >= self.reject_at || self.sent >= self.reject_count
     }
 
-    /// Whether the peer has used it: it may have forgotten an initiation that it answered.
-    pub(crate) fn is_proven(&self) -> bool {
-        self.window.has_accepted()
-    }
-
     /// When a successor is due.
     pub(crate) fn rekey_at(&self, now: Instant, secret: u64) -> Instant {
         if self.sent >= self.rekey_count || self.origin.secret != secret { now } else { self.rekey_at }
     }
 
-    /// Seals a payload: the whole datagram.
-    pub(crate) fn seal(&mut self, payload: &[u8]) -> Vec<u8> {
+    /// Since when the peer owes an answer in this session.
+    pub(crate) fn unanswered(&self) -> Option<Instant> {
+        self.unanswered
+    }
+
+    /// Seals a payload: the whole datagram. An empty one wants no answer, but for the one that confirms the session.
+    pub(crate) fn seal(&mut self, now: Instant, payload: &[u8]) -> Vec<u8> {
         let counter = self.sent;
         self.sent += 1;
+        let confirms = self.origin.initiator && !self.window.has_accepted();
+        if confirms || !payload.is_empty() {
+            self.unanswered.get_or_insert(now);
+        }
         let mut bytes = datagram::transport(self.origin.remote, counter, payload.len() + TAG_BYTES);
         let written = self.transport.write_message(counter, payload, &mut bytes[TRANSPORT_AT..]);
         assert_eq!(written, Ok(payload.len() + TAG_BYTES), "a datagram's payload is within Noise's limit");
@@ -151,23 +163,9 @@ pub(crate) struct Sessions {
     next: Option<Session>,
     current: Option<Session>,
     previous: Option<Session>,
-    newest: Newest,
-}
-
-/// The newest session that was sent in; it may be gone. Zero: none was.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Newest {
-    /// As this member names it.
-    pub(crate) local: u32,
-    /// As the peer names it.
-    pub(crate) remote: u32,
 }
 
 impl Sessions {
-    pub(crate) fn newest(&self) -> Newest {
-        self.newest
-    }
-
     /// The session to send in.
     pub(crate) fn current(&self) -> Option<&Session> {
         self.current.as_ref()
@@ -185,7 +183,9 @@ impl Sessions {
     }
 
     /// A session that this member answered: it receives.
-    pub(crate) fn offer(&mut self, session: Session) {
+    pub(crate) fn offer(&mut self, mut session: Session) {
+        let heard = self.current.as_ref().filter(|current| current.window.has_accepted());
+        session.succeeds = heard.map(|current| current.origin.local);
         self.forget_before(session.origin.boot);
         self.next = Some(session);
     }
@@ -193,12 +193,16 @@ impl Sessions {
     /// A session whose other side has proven itself: it sends, unless one that crossed it does.
     ///
     /// Two members may begin at once, and end with two sessions. Both then send in the one that the smaller of them
-    /// began.
+    /// began:
+    ///
+    /// 1. The larger has the answer to its own initiation, or it would have given that up for the smaller's session.
+    ///    So the smaller's session is the later one here, and the later one sends.
+    /// 2. The smaller has both answers in any order. It prefers its own session to the other, but only once the peer
+    ///    sent in it: until then the peer may never have got it, or have forgotten it.
+    /// 3. Had the peer sent in the smaller's session when it began the other, it wants a successor: the later one sends.
     pub(crate) fn adopt(&mut self, session: Session, now: Instant, own_is_smaller: bool) {
         self.forget_before(session.origin.boot);
-        self.newest = Newest { local: session.origin.local, remote: session.origin.remote };
-        let keeps = self.current.as_ref().is_some_and(|held| prefers(held, &session, now, own_is_smaller));
-        if keeps {
+        if self.current.as_ref().is_some_and(|held| prefers(held, &session, now, own_is_smaller)) {
             self.previous = Some(session);
         } else {
             self.previous = self.current.replace(session).or(self.previous.take());
@@ -233,6 +237,7 @@ impl Sessions {
         };
         let (bytes, greatest) = session.open(counter, sealed, opened)?;
         session.heard = now;
+        session.unanswered = None;
         let boot = session.origin.boot;
         if confirmed && let Some(session) = self.next.take() {
             self.adopt(session, now, own_is_smaller);
@@ -262,14 +267,12 @@ impl Sessions {
     }
 }
 
-/// Whether an older session is the one to send in although there is a newer: they crossed, and the smaller member began
-/// the older one.
+/// Whether an older session is the one to send in although there is a newer: see [`Sessions::adopt`].
 fn prefers(held: &Session, newcomer: &Session, now: Instant, own_is_smaller: bool) -> bool {
-    // Whoever began the newcomer did not know of the older one.
-    newcomer.origin.known != held.origin.local
-        && held.is_proven()
+    own_is_smaller
+        && held.origin.initiator
+        && !newcomer.origin.initiator
+        && held.window.has_accepted()
+        && newcomer.succeeds != Some(held.origin.local)
         && !held.is_over(now)
-        && held.origin.secret == newcomer.origin.secret
-        && held.origin.initiator == own_is_smaller
-        && newcomer.origin.initiator != own_is_smaller
 }

@@ -7,6 +7,10 @@ use std::net::SocketAddr;
 use raft_core::{Boot, ClusterId, Epoch, Incarnation, Instant, Member, NodeId, Span};
 use raft_net::secure::*;
 
+/// Once datagrams arrive again, a payload that is sent anew every 100 ms arrives within this: the longest span
+/// between two initiations is 800 ms.
+pub const TALKING_AGAIN_MILLIS: u64 = 900;
+
 pub fn member(id: u64) -> Member {
     Member { id: NodeId(id), incarnation: Incarnation(70 + id) }
 }
@@ -162,9 +166,38 @@ impl Pair {
         assert_eq!(self.heard.iter().filter(|heard| **heard == expected).count(), 1);
     }
 
+    /// Seals a payload for each side every 100 ms, delivers everything, and hears one at each in time.
+    pub fn assert_retried_arrives_within(&mut self, millis: u64) {
+        let first = self.heard.len();
+        for round in 0..=millis / 100 {
+            for side in 0..2 {
+                self.seal(side, &[&b"retried"[..], &[side as u8], &round.to_le_bytes()].concat());
+            }
+            self.settle();
+            let heard = |side| {
+                self.heard[first..].iter().any(|(at, payload)| *at == side && payload.starts_with(b"retried"))
+            };
+            if heard(0) && heard(1) {
+                return;
+            }
+            self.run(100);
+        }
+        let states = self.members.each_ref().map(Secure::connections);
+        panic!("{millis} ms and nothing arrived at one side at least: {states:?}");
+    }
+
+    pub fn initiations(&self, side: usize) -> u64 {
+        self.members[side].connections()[0].traffic.initiations
+    }
+
     pub fn handshakes(&self, side: usize) -> u64 {
         self.members[side].connections()[0].traffic.handshakes
     }
+}
+
+/// Whether a datagram is the first of a handshake.
+pub fn is_initiation(datagram: &[u8]) -> bool {
+    datagram[0] == 1
 }
 
 pub fn dropped(secure: &Secure, reason: Dropped) -> u64 {
