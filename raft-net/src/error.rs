@@ -246,7 +246,7 @@ pub enum StopReason {
     DiskStalled(Duration),
     /// The replica can't go on.
     Replica(raft_core::replica::StopReason),
-    /// The event loop or the journal's thread died: a bug, and stopping is the safe thing.
+    /// The event loop or a thread of the disk died: a bug, here or in the state machine, and stopping is the safe thing.
     Broken,
 }
 
@@ -261,7 +261,9 @@ impl fmt::Display for StopReason {
                 write!(f, "the disk has not finished a batch for {after:?}; mend it, then restart the node")
             }
             StopReason::Replica(reason) => reason.fmt(f),
-            StopReason::Broken => f.write_str("a task of the node died, which is a bug; restart the node"),
+            StopReason::Broken => f.write_str(
+                "a task of the node panicked, which is a bug of it or of the state machine: see its log",
+            ),
         }
     }
 }

@@ -80,7 +80,7 @@ async fn memory_is_flat_while_the_log_grows_to_a_hundred_times_the_cache() {
     node.shutdown().await;
     let (node, late_start) = start_again(&cluster, COMMANDS).await;
     node.shutdown().await;
-    let log = COMMANDS * COMMAND as u64 >> 10;
+    let log = (COMMANDS * COMMAND as u64) >> 10;
     println!("log {} KiB, then {log} KiB; writing {early} KiB, then {late} KiB", log / 4);
     println!("starting {early_start} KiB, then {late_start} KiB");
     assert!(late <= early_start.max(early) + GROWTH_KIB_MAX);

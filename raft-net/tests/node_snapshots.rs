@@ -8,8 +8,10 @@ use std::fs;
 use std::time::Duration;
 
 use node_support::{Cluster, List};
-use raft_core::NodeId;
-use raft_net::{Consistency, Node, NodeStatus};
+use raft_core::replica::StateMachine;
+use raft_core::snapshot::{Sink, Source, SourceError};
+use raft_core::{Index, NodeId};
+use raft_net::{Consistency, Node, NodeStatus, StopReason};
 
 /// Nodes that take a snapshot every few commands, and keep little of the log.
 async fn start_frugal(cluster: &mut Cluster, id: NodeId) {
@@ -136,4 +138,47 @@ async fn a_snapshot_that_cannot_be_written_stops_the_node_and_loses_nothing() {
     cluster.settled().await;
     let all = cluster.nodes[&id].query((), Consistency::Linearizable).await.unwrap();
     assert!(all.len() >= acknowledged, "{} of {acknowledged}", all.len());
+}
+
+/// Can't be written down.
+#[derive(Clone, Debug)]
+struct Unwritable;
+
+impl StateMachine for Unwritable {
+    type Command = String;
+    type Response = ();
+    type Query = ();
+    type Answer = ();
+    type Image = ();
+
+    fn apply(&mut self, _: Index, _: String) {}
+
+    fn query(&self, (): ()) {}
+
+    fn freeze(&self) {}
+
+    fn write((): &(), _: &mut dyn Sink) {
+        panic!("a state machine with a bug, for a test");
+    }
+
+    fn restore(_: &mut dyn Source) -> Result<Unwritable, SourceError> {
+        Ok(Unwritable)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_machine_that_panics_while_it_is_written_stops_the_node() {
+    let cluster = Cluster::initialised(1);
+    let mut config = cluster.config(NodeId(1));
+    config.replica.snapshot_after_bytes = 1_000;
+    let node = Node::start(config, Unwritable).await.unwrap();
+    let is_leading = |status: &NodeStatus| status.raft.leader.is_some();
+    node.watch_status().wait_for(is_leading).await.unwrap();
+    let mut proposed = 0;
+    while node.propose("x".repeat(500)).await.is_ok() {
+        proposed += 1;
+        assert!(proposed < 10_000, "it goes on without snapshots");
+    }
+    let reason = tokio::time::timeout(Duration::from_secs(30), node.stopped()).await.unwrap();
+    assert_eq!(reason, StopReason::Broken);
 }

@@ -24,6 +24,20 @@ pub(crate) enum JobDone<S: StateMachine> {
     Restored(Box<RestoreJob>, Result<Box<RestoredState<S>>, SourceError>),
     /// Something was read back.
     Loaded(LoadOutcome),
+    /// A thread panicked, most likely in the state machine.
+    Died,
+}
+
+/// Tells of a thread that dies: nobody else would notice, as the other one keeps the channel open.
+struct Alarm<S: StateMachine>(answers::UnboundedSender<JobDone<S>>);
+
+impl<S: StateMachine> Drop for Alarm<S> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            // Nobody listens once the node has stopped.
+            let _ = self.0.send(JobDone::Died);
+        }
+    }
 }
 
 /// What the reading thread is asked.
@@ -50,6 +64,7 @@ where
         let (outbox, done) = answers::unbounded_channel();
         let written = outbox.clone();
         thread::Builder::new().name(String::from("raft-snapshots")).spawn(move || {
+            let _alarm = Alarm(written.clone());
             while let Ok(job) = to_write.recv() {
                 if written.send(write::<S>(&mut files, &job)).is_err() {
                     break;
@@ -60,6 +75,7 @@ where
             drop(written);
         })?;
         thread::Builder::new().name(String::from("raft-reads")).spawn(move || {
+            let _alarm = Alarm(outbox.clone());
             while let Ok(job) = to_read.recv() {
                 if outbox.send(read(&reader, job)).is_err() {
                     return;

@@ -231,6 +231,9 @@ impl<S: StateMachine> Engine<S> {
                 self.replica.handle_restored(now, &job, restored.map(|restored| *restored));
             }
             JobDone::Loaded(outcome) => self.replica.handle_loaded(now, outcome),
+            JobDone::Died => {
+                self.stopped.get_or_insert(StopReason::Broken);
+            }
         }
     }
 
