@@ -396,6 +396,16 @@ fn draw_transfers(setup: &mut Setup, choices: &mut Choices) {
         let settings = &mut setup.settings;
         setup.load.padding = padding;
         settings.chunk_bytes_max = piece;
+        // Several such commands are under way at a time, and a snapshot covers several: else clients that repeat what was
+        // not answered in time ask for more than a cluster can do, for ever.
+        for bound in [
+            &mut settings.window_bytes_max,
+            &mut settings.unsynced_bytes_max,
+            &mut settings.batch_bytes_max,
+            &mut settings.snapshot_after_bytes,
+        ] {
+            *bound = (*bound).max(8 * padding);
+        }
         // Such a command fits in everything that a command must fit in.
         let more = 4_096u64.saturating_sub(settings.command_bytes_max);
         settings.command_bytes_max += more;
