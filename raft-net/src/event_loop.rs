@@ -157,16 +157,15 @@ where
             request.refuse();
         }
         drop(udp);
-        match &reason {
-            // The threads may never come back.
-            StopReason::DiskStalled(_) => drop((disk, jobs)),
-            StopReason::Shutdown
-            | StopReason::DiskFailed(_)
-            | StopReason::Replica(_)
-            | StopReason::Broken => {
-                disk.close().await;
-                jobs.close().await;
-            }
+        engine.dismiss();
+        // A thread may hang in the system and never come back. The lock stays with it.
+        let patience = engine.patience_with(&reason);
+        let closed = tokio::time::timeout(patience, async {
+            disk.close().await;
+            jobs.close().await;
+        });
+        if closed.await.is_err() {
+            tracing::warn!("a thread of the disk hangs; the directory is in use until this process ends");
         }
         engine.stop(reason);
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -183,7 +183,7 @@ fn read_failed(error: io::Error) -> ReadFailed {
 /// A file of that many zero bytes, really written: on blocks that are allocated but unwritten, each later fdatasync
 /// would also have to write the metadata that says that they are written now.
 fn create_zeroed(path: &Path, bytes: u64) -> io::Result<File> {
-    let file = File::options().read(true).write(true).create(true).truncate(true).open(path)?;
+    let file = File::options().read(true).write(true).create(true).truncate(true).mode(0o600).open(path)?;
     // In one piece where the file system can, and "no space" before anything is written.
     match fs4::fs_std::FileExt::allocate(&file, bytes) {
         Ok(()) => {}

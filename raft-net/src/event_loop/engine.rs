@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use raft_core::journal::Batch;
 use raft_core::replica::{OutcomeOf, Replica, ReplicaAction, StateMachine, Ticket};
@@ -52,6 +53,8 @@ pub(super) struct Engine<S: StateMachine> {
     /// Since when a batch is under way.
     batch_since: Option<Instant>,
     is_batch_late: bool,
+    /// When a batch was first seen to be later than a node waits.
+    stalled: Option<Instant>,
     /// When the last batch ended, if nothing vouches for it yet.
     seal_from: Option<Instant>,
     votes: Votes,
@@ -105,6 +108,7 @@ impl<S: StateMachine> Engine<S> {
             waiters: BTreeMap::new(),
             batch_since: None,
             is_batch_late: false,
+            stalled: None,
             seal_from: None,
             votes: Votes::default(),
             elections: 0,
@@ -199,6 +203,7 @@ impl<S: StateMachine> Engine<S> {
             Answer::Done(report) => {
                 self.batch_since = None;
                 self.is_batch_late = false;
+                self.stalled = None;
                 self.seal_from = Some(now);
                 self.note_batch(&report);
                 self.replica.handle_batch_done(now);
@@ -272,7 +277,10 @@ impl<S: StateMachine> Engine<S> {
             self.is_batch_late = true;
             tracing::warn!(milliseconds = span.0 / 1_000, "the disk is slow: a batch is still not durable");
         }
-        if span.0 >= micros(self.patience.stop_after) {
+        // If this process did not run for a while, its disk did not either: it gets a moment more.
+        if span.0 >= micros(self.patience.stop_after)
+            && self.stalled.get_or_insert(now).plus(Span(micros(self.patience.warn_after))) <= now
+        {
             self.replica.handle_disk_failed(now);
             self.stopped.get_or_insert(StopReason::DiskStalled(self.patience.stop_after));
         }
@@ -362,7 +370,10 @@ impl<S: StateMachine> Engine<S> {
     /// When there is something to do even if nothing happens.
     pub(super) fn next_wake(&self) -> tokio::time::Instant {
         let patience = if self.is_batch_late { self.patience.stop_after } else { self.patience.warn_after };
-        let late = self.batch_since.map(|since| since.plus(Span(micros(patience))));
+        let late = match self.stalled {
+            Some(stalled) => Some(stalled.plus(Span(micros(self.patience.warn_after)))),
+            None => self.batch_since.map(|since| since.plus(Span(micros(patience)))),
+        };
         let publish = (!self.is_published).then(|| self.published.plus(PUBLISH_EVERY));
         let seal = self.seal_from.map(|from| from.plus(SEAL_AFTER));
         let all = [self.replica.next_tick(), self.secure.next_tick(), late, publish, seal];
@@ -379,9 +390,25 @@ impl<S: StateMachine> Engine<S> {
         self.batch_since.is_none() && self.replica.is_disk_idle()
     }
 
-    /// The last word: whoever still waits learns that nothing is known, and whoever watches why.
-    pub(super) fn stop(&mut self, reason: StopReason) {
+    /// Whoever still waits learns that nothing is known.
+    pub(super) fn dismiss(&mut self) {
         self.waiters.clear();
+    }
+
+    /// How long the threads of the disk get to end.
+    pub(super) fn patience_with(&self, reason: &StopReason) -> Duration {
+        match reason {
+            // It was waited for long enough.
+            StopReason::DiskStalled(_) => Duration::ZERO,
+            StopReason::Shutdown
+            | StopReason::DiskFailed(_)
+            | StopReason::Replica(_)
+            | StopReason::Broken => self.patience.stop_after,
+        }
+    }
+
+    /// The last word, for whoever watches.
+    pub(super) fn stop(&mut self, reason: StopReason) {
         self.stopped = Some(reason);
         self.publish(self.clock.now());
     }

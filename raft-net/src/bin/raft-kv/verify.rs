@@ -25,6 +25,7 @@ struct Found {
     cluster: String,
     node: u64,
     incarnation: String,
+    /// How often it was started.
     boot: u64,
     term: u64,
     /// The last entry that the snapshot covers; `t0.i0` without one.
@@ -80,7 +81,7 @@ impl Found {
             cluster: format!("{:016x}", identity.cluster.0),
             node: identity.member.id.0,
             incarnation: format!("{:016x}", identity.member.incarnation.0),
-            boot: restored.boot().0,
+            boot: restored.boot().0 - 1,
             term: restored.hard_state().term.0,
             snapshot: snapshot.map(|snapshot| snapshot.last).unwrap_or_default().to_string(),
             snapshot_bytes: snapshot.map_or(0, |snapshot| snapshot.length),
