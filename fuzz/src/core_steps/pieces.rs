@@ -40,10 +40,10 @@ impl Transfer {
         match how % 8 {
             0 | 1 => snapshot.digest ^= 1,
             2 => snapshot.length += 1,
-            3 => snapshot.length = snapshot.length.saturating_sub(1),
+            3 => snapshot.length = if how < 128 { snapshot.length.saturating_sub(1) } else { u64::MAX },
             4 => snapshot.last.term = Term(0),
             5 => snapshot.configuration.voters.clear(),
-            6 => snapshot.configuration.learners = (100..100 + u64::from(how)).map(member).collect(),
+            6 => snapshot.configuration.learners = (100..100 + 8 * u64::from(how)).map(member).collect(),
             _ => snapshot.last = LogId { term: snapshot.last.term, index: Index(u64::MAX) },
         }
     }
