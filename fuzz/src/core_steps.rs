@@ -9,6 +9,8 @@
 mod contract;
 mod forge;
 mod host;
+mod pieces;
+mod snapshots;
 
 use raft_core::{Config, Span};
 
@@ -17,6 +19,8 @@ use host::Host;
 
 /// Bytes of the head, and of a step.
 pub const STEP_BYTES: usize = 8;
+/// From this kind of step on, it is about snapshots.
+const SNAPSHOT_STEPS: u8 = 192;
 /// Steps of one input at most.
 const STEPS_MAX: usize = 400;
 
@@ -42,6 +46,9 @@ pub fn run(input: &[u8]) {
 /// Bounds that are met often, the usual ones, or the smallest that are valid.
 fn config(kind: u8) -> Config {
     let base = Config {
+        cache_bytes_max: [16 << 20, 0, 200, 16 << 20][usize::from(kind / 4 % 4)],
+        chunk_bytes_max: [64, 300, 1, 5_000][usize::from(kind / 16 % 4)],
+        trailing_entries: [0, 2, 0, 1_024][usize::from(kind / 64 % 4)],
         proposal_timeout: Span::from_millis(2_000),
         read_timeout: Span::from_millis(1_000),
         ..Config::default()
@@ -77,6 +84,9 @@ fn config(kind: u8) -> Config {
 /// One step. False: the node can't go on, and must not.
 fn perform(host: &mut Host, forge: &mut Forge, step: Step) -> bool {
     let Step([kind, who, a, b, c, ..]) = step;
+    if kind >= SNAPSHOT_STEPS {
+        return perform_snapshot(host, forge, step);
+    }
     match kind % 32 {
         0..=3 => host.tick(step.span(&host.config)),
         // Good weather: what was sent is answered well, and the disk keeps up.
@@ -84,6 +94,7 @@ fn perform(host: &mut Host, forge: &mut Forge, step: Step) -> bool {
             for back in 0..=usize::from(a % 8) {
                 host.sync(usize::MAX);
                 host.tell(usize::MAX, b);
+                host.catch_up();
                 if let Some(answer) = forge.answer(host, back, Step::default()) {
                     host.receive(answer, 0);
                 }
@@ -126,6 +137,45 @@ fn perform(host: &mut Host, forge: &mut Forge, step: Step) -> bool {
             2 => host.seal(),
             _ => host.poll(usize::from(b)),
         },
+    }
+    true
+}
+
+/// One step about snapshots: pieces that come, pieces that go, those of its own, and what is read back.
+fn perform_snapshot(host: &mut Host, forge: &mut Forge, step: Step) -> bool {
+    let Step([kind, who, a, b, c, ..]) = step;
+    match kind % 16 {
+        0..=5 => {
+            if let Some(piece) = forge.piece(host, step) {
+                host.receive(piece, 0);
+            }
+        }
+        // Good weather: all that is left of a snapshot comes.
+        6 => {
+            for _ in 0..1 + who % 16 {
+                if let Some(piece) = forge.next_piece(host, step) {
+                    host.receive(piece, 0);
+                }
+                host.sync(usize::MAX);
+                host.tell(usize::MAX, 0);
+            }
+        }
+        7 => host.load(usize::from(a)),
+        8 => return host.fail_load(usize::from(a), b & 1 == 1),
+        9 => host.freeze(a),
+        10 => host.write_snapshot(usize::from(a)),
+        11 => {
+            host.confirm_applied(0, 0);
+            host.freeze(a);
+            host.write_snapshot(usize::MAX);
+        }
+        12 => host.confirm_applied(0, 0),
+        13 | 14 => {
+            if let Some(answer) = forge.answer_from_behind(host, usize::from(a % 16), step) {
+                host.receive(answer, c);
+            }
+        }
+        _ => host.catch_up(),
     }
     true
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use raft_core::journal::{DiskOp, Files, Journal, SECTOR_BYTES};
-use raft_core::{Entry, HardState, Index, LogId, Persist, Restored, Term, Write};
+use raft_core::{Entry, HardState, Index, LogId, Persist, Restored, SnapshotMeta, Term, Write};
 
 /// Bytes that a disk writes whole or not at all.
 pub const SECTOR: usize = SECTOR_BYTES as usize;
@@ -13,6 +13,10 @@ pub const SECTOR: usize = SECTOR_BYTES as usize;
 pub struct Model {
     /// The last hard state.
     pub hard_state: HardState,
+    /// The current snapshot.
+    pub snapshot: Option<SnapshotMeta>,
+    /// The log starts after this entry.
+    pub base: LogId,
     /// The log, from its first entry on.
     pub log: Vec<Entry>,
 }
@@ -25,6 +29,16 @@ impl Model {
             self.log.retain(|entry| entry.index < from);
         }
         self.log.extend(write.append.iter().cloned());
+        if let Some(snapshot) = &write.install {
+            self.log.clear();
+            self.base = snapshot.last;
+            self.snapshot = Some((**snapshot).clone());
+        }
+        if let Some(discard) = &write.discard_through {
+            self.log.retain(|entry| entry.index > discard.through.index);
+            self.base = discard.through;
+            self.snapshot = Some(discard.snapshot.clone());
+        }
     }
 
     /// Performs the part of it that goes first.
@@ -32,16 +46,34 @@ impl Model {
         self.hard_state = write.hard_state.unwrap_or(self.hard_state);
     }
 
-    /// The last entry.
+    /// The last entry, or the base.
     #[must_use]
     pub fn last(&self) -> LogId {
-        self.log.last().map(Entry::id).unwrap_or_default()
+        self.log.last().map_or(self.base, Entry::id)
+    }
+
+    /// Whether two disks hold the same snapshot and log, whatever their hard states.
+    #[must_use]
+    pub fn same_log(&self, other: &Model) -> bool {
+        (&self.snapshot, self.base, &self.log) == (&other.snapshot, other.base, &other.log)
+    }
+
+    /// Whether there is neither a log nor a snapshot.
+    #[must_use]
+    pub fn is_bare(&self) -> bool {
+        self.same_log(&Model::default())
     }
 
     /// A term is durable by the hard state, or by an entry of it.
     #[must_use]
     pub fn term(&self) -> Term {
         self.hard_state.term.max(self.last().term)
+    }
+
+    /// The identity of the entry at an index, from the base on.
+    #[must_use]
+    pub fn id_at(&self, index: Index) -> Option<LogId> {
+        if index == self.base.index { Some(self.base) } else { self.entry(index).map(Entry::id) }
     }
 
     /// The entry at an index.
@@ -53,7 +85,12 @@ impl Model {
     /// What recovery found.
     #[must_use]
     pub fn of(restored: &Restored) -> Model {
-        Model { hard_state: restored.hard_state(), log: restored.entries().to_vec() }
+        Model {
+            hard_state: restored.hard_state(),
+            snapshot: restored.snapshot().cloned(),
+            base: restored.base(),
+            log: restored.entries().to_vec(),
+        }
     }
 }
 

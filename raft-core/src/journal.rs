@@ -45,6 +45,7 @@ pub use identity::initialise;
 pub use index::LoadPlan;
 pub use queue::Journal;
 pub use recovery::Recovery;
+pub(crate) use snapshot::can_hold;
 pub use snapshot::{RestorePlan, SnapshotPlan, SnapshotSource, SnapshotWriteError, WrittenSnapshot};
 
 /// The unit that a disk writes whole or not at all.

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use raft_core::{
-    Action, Envelope, HardState, Index, LogId, Member, Message, Persist, Raft, ReadId, Round, Term, Write,
+    Action, Envelope, HardState, Index, LogId, Member, Message, Persist, Raft, ReadId, Round, Term, Wanted,
+    Write,
 };
 
 use super::super::disk::Model;
@@ -51,6 +52,8 @@ pub(super) struct Contract {
     led: bool,
     commit: Index,
     applied: Index,
+    /// A snapshot that was handed out, and nothing after it before it is confirmed.
+    restoring: Index,
     proposals: BTreeMap<LogId, Ending>,
     reads: BTreeMap<ReadId, Asked>,
 }
@@ -67,6 +70,7 @@ impl Contract {
             led: false,
             commit: status.commit,
             applied: status.applied,
+            restoring: Index(0),
             proposals: BTreeMap::new(),
             reads: BTreeMap::new(),
         }
@@ -106,6 +110,10 @@ impl Contract {
                 told.commit = told.commit.max(m.commit);
             }
             Message::Heartbeat(m) => told.commit = told.commit.max(m.commit),
+            Message::SnapshotChunk(m) => {
+                told.named.insert(m.snapshot.last);
+                told.commit = told.commit.max(m.snapshot.last.index);
+            }
             Message::AppendAcknowledgement(m) => {
                 answered(m.round);
                 let highest = told.acknowledged.entry(from).or_default();
@@ -124,7 +132,6 @@ impl Contract {
             | Message::AbstentionAnswer(_)
             | Message::Forward(_)
             | Message::ForwardAnswer(_)
-            | Message::SnapshotChunk(_)
             | Message::SnapshotChunkAnswer(_) => {}
         }
     }
@@ -136,6 +143,10 @@ impl Contract {
             Action::Persist(Persist { write, .. }) => self.check_write(write, raft),
             Action::Apply(entries) => {
                 assert!(!entries.is_empty(), "applies nothing");
+                assert!(
+                    self.restoring <= raft.status().applied,
+                    "applies before the snapshot is in its state"
+                );
                 for entry in entries {
                     assert_eq!(entry.index, self.applied.next(), "applied out of order, or twice");
                     assert_eq!(disk.entry(entry.index), Some(entry), "applied before it is durable");
@@ -161,15 +172,21 @@ impl Contract {
             Action::Lost(id) => {
                 self.end(*id, Ending::Lost);
                 let status = raft.status();
-                let there = raft.entries(id.index).next().map(raft_core::Entry::id);
+                let there = raft.id_at(id.index);
+                let is_other = there.map_or(id.index < status.log_start, |there| there.term != id.term);
                 assert!(
-                    status.commit >= id.index && there.is_some_and(|there| there.term != id.term),
+                    status.commit >= id.index && is_other,
                     "{id} is not lost: {there:?} is there, and {} is committed",
                     status.commit
                 );
             }
-            Action::Restore(_) => panic!("nobody sent a snapshot"),
-            Action::Load(request) => panic!("{request:?} is in memory"),
+            Action::Restore(snapshot) => {
+                assert_eq!(disk.snapshot.as_ref(), Some(snapshot), "restores what is not durable");
+                assert!(snapshot.last.index > self.applied, "{snapshot:?} takes back what was applied");
+                assert!(snapshot.last.index <= raft.status().commit, "{snapshot:?} is not committed");
+                (self.applied, self.restoring) = (snapshot.last.index, snapshot.last.index);
+            }
+            Action::Load(request) => self.check_load(&request.wanted, raft),
             Action::Unknown(id) => self.end(*id, Ending::Unknown),
             Action::RoleChanged(change) => {
                 assert_eq!((change.term, change.leader), (raft.term(), raft.leader()), "old news");
@@ -194,7 +211,7 @@ impl Contract {
         let waits_for_term = || assert!(durable >= term, "{message:?}, and {durable} is durable");
         let elects = || assert!(!disk.hard_state.abstaining, "{message:?} while it abstains");
         match message {
-            Message::Append(_) | Message::Heartbeat(_) => {
+            Message::Append(_) | Message::Heartbeat(_) | Message::SnapshotChunk(_) => {
                 assert!(
                     raft.is_leader() && durable == term && vote == Some(me),
                     "{message:?} without a durable vote"
@@ -222,23 +239,45 @@ impl Contract {
             }
             Message::AppendAcknowledgement(m) => {
                 waits_for_term();
-                let (ours, durable) = (raft.entries(m.matched).next(), disk.entry(m.matched));
-                assert!(m.matched == Index(0) || durable.is_some(), "{message:?} before it is durable");
-                assert!(m.matched == Index(0) || ours == durable, "{message:?} of what is overwritten");
+                let (ours, durable) = (raft.id_at(m.matched), disk.id_at(m.matched));
+                let is_covered = m.matched <= disk.base.index;
+                assert!(is_covered || durable.is_some(), "{message:?} before it is durable");
+                // A snapshot that is being installed agrees with what it covers as far as that is committed.
+                let is_ours = ours.map_or(m.matched < raft.status().log_start, |_| ours == durable);
+                assert!(is_covered || is_ours, "{message:?} of what is overwritten");
+                assert!(self.is_confirmed(m.matched, raft), "{message:?}, which its leader did not confirm");
             }
             Message::AppendRejection(_)
             | Message::HeartbeatAnswer(_)
             | Message::StaleTerm(_)
             | Message::ReadIndexAnswer(_)
             | Message::AbstentionAnswer(_) => waits_for_term(),
-            Message::ReadIndex(_) | Message::Abstention(_) => {
+            Message::ReadIndex(_) | Message::Abstention(_) | Message::SnapshotChunkAnswer(_) => {
                 assert_eq!(Some(envelope.to), raft.leader(), "{message:?} to another than the leader");
             }
-            // Nobody here takes a snapshot or sends one.
-            Message::Forward(_)
-            | Message::ForwardAnswer(_)
-            | Message::SnapshotChunk(_)
-            | Message::SnapshotChunkAnswer(_) => panic!("the core sends no {message:?}"),
+            Message::Forward(_) | Message::ForwardAnswer(_) => panic!("the core sends no {message:?}"),
+        }
+    }
+
+    /// A leader of this term named an entry there or after it, which is here or committed.
+    fn is_confirmed(&self, index: Index, raft: &Raft) -> bool {
+        let is_agreed = |id: &LogId| raft.id_at(id.index) == Some(*id) || id.index <= raft.status().commit;
+        let mut told = self.told.get(&raft.term()).into_iter().flat_map(|told| &told.named);
+        told.any(|id| id.index >= index && is_agreed(id))
+    }
+
+    /// Only what was let go from memory is read back.
+    fn check_load(&self, wanted: &Wanted, raft: &Raft) {
+        match wanted {
+            Wanted::Entries { from, through, .. } => {
+                assert!(*from >= raft.status().log_start && from <= through, "{wanted:?} is not in the log");
+                let in_memory = raft.entries(*from).next().is_some_and(|entry| entry.index == *from);
+                assert!(!in_memory, "{wanted:?} is in memory");
+            }
+            Wanted::Chunk { snapshot, offset, .. } => {
+                assert!(raft.is_leader(), "{wanted:?}, and it does not lead");
+                assert!(snapshot.last <= raft.snapshot_last() && *offset <= snapshot.length, "{wanted:?}");
+            }
         }
     }
 
@@ -263,12 +302,25 @@ impl Contract {
             // What replaces it may be committed by the time the write is handed out, but not applied: that waits for it.
             assert!(from > self.applied, "{from} was applied, and is truncated");
         }
+        if let Some(snapshot) = &write.install {
+            assert!(snapshot.last.index > self.applied, "{snapshot:?} takes back what was applied");
+            assert!(
+                write.append.is_empty() && write.discard_through.is_none(),
+                "an install closes its write"
+            );
+            let mut told = self.told.values();
+            assert!(told.any(|told| told.named.contains(&snapshot.last)), "nobody sent {snapshot:?}");
+        }
+        if let Some(discard) = &write.discard_through {
+            assert!(discard.through.index <= discard.snapshot.last.index, "{discard:?} leaves a gap");
+            assert!(discard.snapshot.last.index <= self.applied, "{discard:?} covers what is not applied");
+        }
     }
 
     /// The index covers what was committed, by an entry of this term, and a majority answered a later round.
     fn check_leader_read(&self, read: ReadId, asked: &Asked, index: Index, raft: &Raft) {
         assert!(index >= asked.commit, "{read} at {index}: {} was committed when it was asked", asked.commit);
-        let term = raft.entries(index).next().map(|entry| entry.term);
+        let term = raft.id_at(index).map(|id| id.term);
         assert_eq!(term, Some(raft.term()), "{read} at {index}, before a commit of this term");
         let me = raft.identity().member;
         let rounds = self.told.get(&raft.term()).map(|told| &told.rounds);
@@ -312,11 +364,11 @@ impl Contract {
                 if member == me { disk.last().index >= commit } else { matched >= commit }
             };
             assert!(raft.configuration().is_quorum(holds), "{commit} without a majority: {told:?}");
-            let term = raft.entries(commit).next().map(|entry| entry.term);
+            let term = raft.id_at(commit).map(|id| id.term);
             assert_eq!(term, Some(raft.term()), "{commit} is committed by counting, and not of this term");
         } else {
             assert!(commit <= told.commit, "{commit}, and the leader said {}", told.commit);
-            let is_here = |id: &LogId| raft.entries(id.index).next().map(raft_core::Entry::id) == Some(*id);
+            let is_here = |id: &LogId| raft.id_at(id.index) == Some(*id);
             let confirmed = told.named.iter().any(|id| id.index >= commit && is_here(id));
             assert!(confirmed, "{commit}, and the leader named nothing so far that is here: {told:?}");
         }
@@ -326,6 +378,8 @@ impl Contract {
 /// The round that a leader's message carries.
 fn round_of(message: &Message) -> Round {
     if let Message::Append(m) = message {
+        m.round
+    } else if let Message::SnapshotChunk(m) = message {
         m.round
     } else if let Message::Heartbeat(m) = message {
         m.round

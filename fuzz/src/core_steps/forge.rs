@@ -6,7 +6,7 @@ use bytes::Bytes;
 use raft_core::message::{
     Abstention, AbstentionAnswer, Append, AppendAcknowledgement, AppendRejection, Forward, ForwardAnswer,
     ForwardOutcome, Heartbeat, HeartbeatAnswer, PreVote, PreVoteAnswer, ReadIndex, ReadIndexAnswer,
-    RequestVote, StaleTerm, VoteAnswer,
+    RequestVote, SnapshotChunkAnswer, StaleTerm, VoteAnswer,
 };
 use raft_core::{
     Boot, ClusterId, Config, Configuration, Entry, Envelope, Epoch, Identity, Incarnation, Index, LogId,
@@ -15,6 +15,7 @@ use raft_core::{
 
 use super::STEP_BYTES;
 use super::host::Host;
+use super::pieces::Transfer;
 
 /// One step of the input: what, who, and six numbers more.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,18 +41,25 @@ pub(super) struct Forge {
     seat: u8,
     /// By peer, how often it restarted.
     boots: BTreeMap<NodeId, u64>,
+    /// The snapshot whose pieces are sent.
+    pub(super) transfer: Option<Transfer>,
 }
 
-fn member(id: u64) -> Member {
+pub(super) fn member(id: u64) -> Member {
     Member { id: NodeId(id), incarnation: Incarnation(0x100 + id) }
 }
 
-const ME: u64 = 1;
+pub(super) const ME: u64 = 1;
 
 impl Forge {
     /// How many members, and which seat the node has.
     pub(super) fn new(voters: u8, seat: u8) -> Forge {
-        Forge { voters: [3, 5, 3, 1, 2, 4, 7, 3][usize::from(voters % 8)], seat, boots: BTreeMap::new() }
+        Forge {
+            voters: [3, 5, 3, 1, 2, 4, 7, 3][usize::from(voters % 8)],
+            seat,
+            boots: BTreeMap::new(),
+            transfer: None,
+        }
     }
 
     pub(super) fn identity(&self) -> Identity {
@@ -83,7 +91,7 @@ impl Forge {
     }
 
     /// Another member mostly; from 240 on a stranger, another incarnation, or the node itself.
-    fn peer(&self, who: u8) -> Member {
+    pub(super) fn peer(&self, who: u8) -> Member {
         let others = u64::from(self.voters.max(2)) - 1;
         match who {
             0..=239 => member(2 + u64::from(who) % others),
@@ -94,7 +102,7 @@ impl Forge {
         }
     }
 
-    fn envelope(&self, raft: &Raft, from: Member, flags: u8, message: Message) -> Envelope {
+    pub(super) fn envelope(&self, raft: &Raft, from: Member, flags: u8, message: Message) -> Envelope {
         let boot = 1 + self.boots.get(&from.id).copied().unwrap_or_default();
         let to_boot = if message.is_answer() { raft.boot() } else { Boot(0) };
         let mut envelope = Envelope {
@@ -152,6 +160,21 @@ impl Forge {
                 Message::HeartbeatAnswer(HeartbeatAnswer { term, round: m.round })
             }
             Message::Heartbeat(m) => Message::StaleTerm(StaleTerm { term, round: m.round }),
+            Message::SnapshotChunk(m) => {
+                let received = m.offset + m.bytes.len() as u64;
+                let matched = near_index(raft, m.snapshot.last.index, index);
+                if yes && received == m.snapshot.length {
+                    Message::AppendAcknowledgement(AppendAcknowledgement { term, round: m.round, matched })
+                } else {
+                    Message::SnapshotChunkAnswer(SnapshotChunkAnswer {
+                        term,
+                        snapshot: m.snapshot.last,
+                        digest: m.snapshot.digest,
+                        received: if index < 240 { received } else { u64::from(flags) << (index & 7) },
+                        restart: !yes,
+                    })
+                }
+            }
             Message::ReadIndex(m) => {
                 let index = near_index(raft, raft.status().commit, index);
                 Message::ReadIndexAnswer(ReadIndexAnswer { term, round: m.round, index })
@@ -170,7 +193,6 @@ impl Forge {
             | Message::AbstentionAnswer(_)
             | Message::Forward(_)
             | Message::ForwardAnswer(_)
-            | Message::SnapshotChunk(_)
             | Message::SnapshotChunkAnswer(_) => return None,
         };
         Some(self.envelope(raft, sent.to, flags, message))
@@ -228,7 +250,7 @@ impl Forge {
 }
 
 /// A term: this one mostly, or one near it; from 250 on what honest terms never are.
-fn near_term(term: Term, byte: u8) -> Term {
+pub(super) fn near_term(term: Term, byte: u8) -> Term {
     let Term(term) = term;
     Term(match byte {
         0..=159 => term,
@@ -245,7 +267,7 @@ fn near_term(term: Term, byte: u8) -> Term {
 }
 
 /// An index: this one mostly, or one near it, or near one of the node's marks; from 250 on what no log has.
-fn near_index(raft: &Raft, index: Index, byte: u8) -> Index {
+pub(super) fn near_index(raft: &Raft, index: Index, byte: u8) -> Index {
     let status = raft.status();
     let (Index(index), small) = (index, u64::from(byte & 7));
     Index(match byte {
@@ -265,8 +287,8 @@ fn near_index(raft: &Raft, index: Index, byte: u8) -> Index {
 }
 
 /// An index with its term in the node's log mostly; else with a term that is wrong or made up.
-fn log_id(raft: &Raft, index: Index, byte: u8) -> LogId {
-    let known = raft.entries(index).next().filter(|entry| entry.index == index).map(|entry| entry.term);
+pub(super) fn log_id(raft: &Raft, index: Index, byte: u8) -> LogId {
+    let known = raft.id_at(index).map(|id| id.term);
     let last = raft.status().last.term;
     let honest = known.unwrap_or(if index == Index(0) { Term(0) } else { last });
     let term = match byte {

@@ -5,12 +5,13 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use raft_core::journal::{Files, Journal, JournalConfig, OnDamage, Recovery, initialise};
 use raft_core::{
-    Action, Config, Configuration, Durable, Entry, Envelope, HardState, Identity, Index, Instant, Persist,
-    Raft, Restored, Span, Write, wire,
+    Action, Config, Configuration, Durable, Envelope, HardState, Identity, Index, Instant, Persist, Raft,
+    Restored, Span, Write, wire,
 };
 
 use super::super::disk::{Model, after_next_batch, perform_all};
 use super::contract::Contract;
+use super::snapshots::Snapshots;
 
 const JOURNAL: JournalConfig =
     JournalConfig { segment_bytes: 8_192, batch_bytes_max: 1_024, recovered_bytes_max: u64::MAX };
@@ -23,9 +24,10 @@ pub(super) struct Host {
     pub(super) config: Config,
     seed: u64,
     pub(super) raft: Raft,
-    journal: Journal,
-    files: Files,
-    now: Instant,
+    pub(super) journal: Journal,
+    pub(super) files: Files,
+    pub(super) now: Instant,
+    pub(super) snapshots: Snapshots,
     /// Handed to the journal, and not on the disk.
     unsynced: VecDeque<Persist>,
     /// On the disk, and the core was not told.
@@ -34,8 +36,8 @@ pub(super) struct Host {
     last_told: Option<Durable>,
     /// What is on the disk.
     disk: Model,
-    /// The log after each batch ever written: where damage may throw it back to.
-    past: Vec<Vec<Entry>>,
+    /// The disk after each batch ever written: where damage may throw its log back to.
+    past: Vec<Model>,
     /// What the core knows to be on the disk: all that it may promise.
     told: Model,
     sent: VecDeque<Envelope>,
@@ -66,7 +68,8 @@ impl Host {
             last_told: None,
             told: disk.clone(),
             disk,
-            past: vec![Vec::new()],
+            past: vec![Model::default()],
+            snapshots: Snapshots::default(),
             sent: VecDeque::new(),
             heard: VecDeque::new(),
         }
@@ -88,6 +91,7 @@ impl Host {
                         Ok(&envelope),
                         "it can't be read when it arrives"
                     );
+                    self.check_piece(&envelope.message);
                     remember(&mut self.sent, envelope);
                 }
                 Action::Persist(persist) => {
@@ -95,9 +99,9 @@ impl Host {
                     self.journal.submit(persist.clone());
                     self.unsynced.push_back(persist);
                 }
+                Action::Restore(snapshot) => self.note_restore(&snapshot),
+                Action::Load(request) => self.note_load(request),
                 Action::Apply(_)
-                | Action::Restore(_)
-                | Action::Load(_)
                 | Action::ReadReady(..)
                 | Action::ReadFailed(..)
                 | Action::Lost(_)
@@ -112,7 +116,7 @@ impl Host {
     }
 
     /// After an event: all actions, or only some, since a host may be slow.
-    fn poll_some(&mut self, flags: u8) {
+    pub(super) fn poll_some(&mut self, flags: u8) {
         self.poll(if flags >> 5 == 7 { usize::from(flags & 7) } else { usize::MAX });
     }
 
@@ -179,8 +183,8 @@ impl Host {
     }
 
     fn note_log(&mut self) {
-        if self.past.last() != Some(&self.disk.log) {
-            self.past.push(self.disk.log.clone());
+        if self.past.last().is_none_or(|last| !last.same_log(&self.disk)) {
+            self.past.push(self.disk.clone());
         }
     }
 
@@ -231,6 +235,9 @@ impl Host {
 
     /// Confirms what was applied: all of it, some, or more than there is.
     pub(super) fn confirm_applied(&mut self, how: u8, by: u8) {
+        if self.snapshots.is_restoring() {
+            return self.restore();
+        }
         let status = self.raft.status();
         let through = match how % 4 {
             0 | 1 => status.applying,
@@ -289,11 +296,9 @@ impl Host {
         // harm is done: the node abstains, and acknowledges only what a leader confirms.
         let same_hard_state =
             |model: &Model| found.hard_state == HardState { abstaining: true, ..model.hard_state };
-        let same_log = |model: &Model| model.log == found.log;
-        let cut = || {
-            legal.iter().any(same_hard_state)
-                && (self.past.contains(&found.log) || legal.iter().any(same_log))
-        };
+        // A snapshot that is needed and is damaged, or gone by now, is a hole from the beginning.
+        let is_past = || self.past.iter().chain(legal).any(|model| model.same_log(found)) || found.is_bare();
+        let cut = || legal.iter().any(same_hard_state) && is_past();
         let holds = legal.iter().any(whole) || (is_cut && cut());
         assert!(holds, "recovered {found:?}, with damage {is_cut}; legal is {legal:?}");
     }
@@ -305,6 +310,7 @@ impl Host {
         self.journal = journal;
         self.unsynced.clear();
         self.untold.clear();
+        self.snapshots = Snapshots::default();
         let boot = self.raft.boot();
         self.raft =
             Raft::new(self.config.clone(), restored, self.now, self.seed).expect("the settings are valid");
@@ -327,12 +333,13 @@ fn remember(messages: &mut VecDeque<Envelope>, envelope: Envelope) {
     messages.push_back(envelope);
 }
 
-/// A bit of a used sector of a segment flips: hard states are in two copies, and losing both is refused.
+/// A bit of a used sector of a segment or a snapshot flips: hard states are in two copies, and losing both is refused.
 fn decay(files: &mut Files, place: usize, bit: u8) {
-    let mut segments: Vec<&mut Vec<u8>> =
-        files.iter_mut().filter(|(name, _)| name.starts_with("segment-")).map(|(_, bytes)| bytes).collect();
-    let count = segments.len().max(1);
-    let Some(bytes) = segments.get_mut(place % count) else { return };
+    let decays = |name: &str| name.starts_with("segment-") || name.starts_with("snapshot-");
+    let mut files: Vec<&mut Vec<u8>> =
+        files.iter_mut().filter(|(name, _)| decays(name)).map(|(_, bytes)| bytes).collect();
+    let count = files.len().max(1);
+    let Some(bytes) = files.get_mut(place % count) else { return };
     let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     if let Some(byte) = bytes.get_mut(place / count % used.max(1)) {
         *byte ^= bit;

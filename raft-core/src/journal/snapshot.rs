@@ -113,6 +113,11 @@ impl Home {
     }
 }
 
+/// Whether what names a snapshot fits the first block of its file.
+pub(crate) fn can_hold(snapshot: &SnapshotMeta) -> bool {
+    postcard::to_allocvec(snapshot).is_ok_and(|meta| HEAD_BYTES + meta.len() <= BODY)
+}
+
 /// Bytes of the file of a snapshot.
 fn file_bytes(length: u64) -> u64 {
     (1 + length.div_ceil(BODY as u64)) * BLOCK as u64
@@ -312,7 +317,7 @@ impl Incoming {
         let home = Home::new(identity, serial);
         let file = file_name(serial);
         ops.push(DiskOp::Create { file: file.clone(), bytes: file_bytes(snapshot.length) });
-        let out = home.head(snapshot).expect("it came in a message, and was written at its sender");
+        let out = home.head(snapshot).expect("the core refuses a message that names more than fits");
         let blocks = Blocks { home, file, next: 1, body: Vec::new(), out, offset: 0 };
         Incoming { serial, snapshot: snapshot.clone(), received: 0, blocks }
     }

@@ -11,9 +11,15 @@ use xxhash_rust::xxh3::Xxh3;
 use super::role::Role;
 use super::{Raft, Sender};
 use crate::error::Violation;
+use crate::journal;
 use crate::message::{Message, SnapshotChunk, SnapshotChunkAnswer};
 use crate::snapshot::{Chunk, SnapshotMeta};
 use crate::types::{Index, LogId, Term};
+
+/// No log reaches this index, so a snapshot that claims to is a lie.
+const INDEX_MAX: u64 = 1 << 62;
+/// No disk holds a snapshot of so many bytes.
+const LENGTH_MAX: u64 = 1 << 62;
 
 /// A snapshot that is coming in. It outlives roles and terms: another leader with the same snapshot goes on with it.
 #[derive(Clone)]
@@ -223,6 +229,12 @@ fn check_chunk(m: &SnapshotChunk) -> Result<(), Violation> {
     let end = m.offset.checked_add(m.bytes.len() as u64);
     let is_inside = end.is_some_and(|end| end <= m.snapshot.length);
     let is_possible = last.index > Index(0) && last.term > Term(0) && last.term <= m.term;
+    // What a log never reaches would leave no room to count on.
+    let is_bounded = last.index.0 <= INDEX_MAX && m.snapshot.length <= LENGTH_MAX;
     let has_voters = !m.snapshot.configuration.voters.is_empty();
-    if is_inside && is_possible && has_voters { Ok(()) } else { Err(Violation::MalformedSnapshot(last)) }
+    if is_inside && is_possible && is_bounded && has_voters && journal::can_hold(&m.snapshot) {
+        Ok(())
+    } else {
+        Err(Violation::MalformedSnapshot(last))
+    }
 }

@@ -184,6 +184,24 @@ fn the_acknowledgement_waits_for_the_installation() {
     assert_eq!(node.applied.iter().map(|entry| entry.index.0).collect::<Vec<_>>(), [51, 52]);
 }
 
+/// Index, length and configuration come from a peer, and the log and the journal count on with them.
+#[test]
+fn a_snapshot_that_no_log_or_disk_could_hold_is_refused() {
+    let honest = snapshot_of(id(2, 50), b"state");
+    let beyond_any_log = SnapshotMeta { last: id(2, u64::MAX), ..honest.clone() };
+    let beyond_any_disk = SnapshotMeta { length: u64::MAX, ..honest.clone() };
+    let configuration = Configuration::of_voters((1..=2_000).map(member));
+    let beyond_its_block = SnapshotMeta { configuration, ..honest.clone() };
+    for snapshot in [beyond_any_log, beyond_any_disk, beyond_its_block] {
+        let mut node = Solo::with_config(3, 1, &[1], config());
+        let result = node.try_hear(2, chunk(2, &snapshot, 0, b"state"));
+        assert_eq!(result, Err(Violation::MalformedSnapshot(snapshot.last)));
+        // It goes on, and takes one that can be.
+        node.hear(2, chunk(2, &honest, 0, b"state"));
+        assert_eq!(node.raft.status().last, id(2, 50));
+    }
+}
+
 /// A piece that is not what was sent shows when all have come; the sender is told to begin anew.
 #[test]
 fn a_wrong_digest_begins_the_transfer_anew() {
