@@ -21,7 +21,7 @@
 //! and no message of the core's is sent for a member other than that.
 //!
 //! # Example
-//! `examples/embed.rs` starts three nodes in one process.
+//! `examples/embed_node.rs` starts three nodes in one process.
 #![forbid(unsafe_code)]
 
 mod clock;

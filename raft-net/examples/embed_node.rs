@@ -1,5 +1,5 @@
 //! Three nodes in one process that append a struct, and hand on what is committed through a channel.
-//! Run it with `cargo run -p raft-net --example embed`.
+//! Run it with `cargo run -p raft-net --example embed_node`.
 
 use std::net::UdpSocket;
 use std::sync::mpsc;
