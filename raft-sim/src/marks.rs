@@ -20,6 +20,8 @@ pub(crate) use heard::Heard;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ingredient {
+    /// A sole voter: a candidate with peers asks for votes only once its own is durable.
+    Alone,
     /// More than one member.
     Peers,
     /// Nodes that restart.
@@ -68,7 +70,7 @@ marks! {
     VoteGivenAgain Peers "a vote was given again to the same candidate",
     VoteAnswerDoubled Network "the same granted vote came twice",
     VoteAnswerLate Peers "a granted vote came after the election",
-    ElectedByOwnDisk Peers "a leader was elected by its own disk, whose vote came last",
+    ElectedByOwnDisk Alone "a leader was elected by its own disk, whose vote came last",
     ElectedWithUncommitted Peers "a leader was elected with entries that it did not know to be committed",
     TwoLeaders Peers "a leader was elected while another of an older term still led",
     TermJumped Peers "a term grew by more than one at once",
@@ -335,9 +337,7 @@ impl Watch {
     /// A node's disk finished a batch.
     pub(crate) fn batch_done(&mut self, before: &Status, after: &Status) {
         if before.role == RoleName::Candidate {
-            // A sole voter needs no other's vote, and has no peers.
-            let is_elected = after.role == RoleName::Leader && !after.progress.is_empty();
-            self.marks.see(Mark::ElectedByOwnDisk, is_elected);
+            self.marks.see(Mark::ElectedByOwnDisk, after.role == RoleName::Leader);
         }
     }
 
