@@ -27,7 +27,7 @@ pub use config::{Config, ConfigError};
 pub use entry::{Entry, Payload};
 pub use error::{Refused, RestoreError, Violation};
 pub use load::{LoadRequest, Loaded, Wanted};
-pub use membership::Configuration;
+pub use membership::{Configuration, MemberSet};
 pub use message::{Envelope, Message};
 pub use raft::Raft;
 pub use snapshot::{Chunk, Discard, SnapshotMeta};

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use raft_core::{Configuration, Incarnation, Member, NodeId};
+use raft_core::{Configuration, Incarnation, Member, MemberSet, NodeId};
 
 fn member(id: u64) -> Member {
     Member { id: NodeId(id), incarnation: Incarnation(id) }
 }
 
-fn members(ids: &BTreeSet<u64>) -> BTreeSet<Member> {
+fn members(ids: &BTreeSet<u64>) -> MemberSet {
     ids.iter().map(|id| member(*id)).collect()
 }
 
@@ -67,7 +67,7 @@ fn nobody_is_no_majority() {
 #[test]
 fn learners_count_for_nothing() {
     let mut configuration = Configuration::of_voters([1, 2, 3].map(member));
-    configuration.learners = BTreeSet::from([4, 5, 6].map(member));
+    configuration.learners = [4, 5, 6].map(member).into();
     assert!(!configuration.is_quorum(|member| member.id.0 >= 3));
     assert_eq!(configuration.quorum_value(|member| if member.id.0 >= 3 { 9 } else { 0 }), 0);
 }

@@ -233,8 +233,8 @@ pub(super) fn settle_log(
 
 /// Whether nobody else could repair this member.
 fn is_sole_voter(configuration: &Configuration, identity: Identity) -> bool {
-    let voters: Vec<_> = configuration.voters.union(&configuration.outgoing).collect();
-    voters == [&identity.member]
+    let mut voters = configuration.voters.iter().chain(&configuration.outgoing);
+    configuration.is_voter(identity.member) && voters.all(|voter| voter == identity.member)
 }
 
 /// The segments that stay get back the copy of their header that was lost.

@@ -6,11 +6,11 @@
 //! |---|---|
 //! | bytes left over | [`parse`] |
 //! | a varint longer than it need be (`80 00` for `00`) | [`Canonical`] |
-//! | a set or map out of order, or with a key twice | [`ascending_set`], [`ascending_map`] |
+//! | a set or map out of order, or with a key twice | [`ascending_list`], [`ascending_map`] |
 //!
 //! Memory grows with what was read, never with a claimed length: [`growing_vec`].
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::fmt;
 use core::marker::PhantomData;
@@ -145,7 +145,7 @@ where
 }
 
 /// A set as it is written: strictly ascending.
-pub(crate) fn ascending_set<'de, D, T>(deserializer: D) -> Result<BTreeSet<T>, D::Error>
+pub(crate) fn ascending_list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de> + Ord,
@@ -154,7 +154,7 @@ where
     if !list.is_sorted_by(|earlier, later| earlier < later) {
         return Err(de::Error::custom("a set is not strictly ascending"));
     }
-    Ok(list.into_iter().collect())
+    Ok(list)
 }
 
 /// A map as it is written: keys strictly ascending.

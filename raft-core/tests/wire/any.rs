@@ -24,7 +24,7 @@ fn bytes(bytes_max: usize) -> impl Strategy<Value = Bytes> {
 }
 
 fn configuration() -> impl Strategy<Value = Configuration> {
-    let set = || btree_set(member(), 0..4);
+    let set = || btree_set(member(), 0..4).prop_map(MemberSet::from_iter);
     (set(), set(), set(), btree_map(member(), ".{0,12}", 0..4)).prop_map(
         |(voters, outgoing, learners, addresses)| Configuration { voters, outgoing, learners, addresses },
     )
