@@ -14,6 +14,7 @@ mod log;
 mod output;
 mod progress;
 mod proposals;
+mod queue;
 mod read;
 mod receive;
 mod role;
@@ -23,7 +24,6 @@ mod snapshot;
 mod transfer;
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -45,6 +45,7 @@ use jitter::Jitter;
 use load::Loads;
 use log::Log;
 use proposals::Proposals;
+use queue::Queue;
 use read::LocalReads;
 use receive::Receiving;
 use role::{Follower, Role};
@@ -79,7 +80,7 @@ pub struct Raft {
     applying: Index,
     applied: Index,
     /// Batches handed out to apply and not confirmed: (last index, bytes).
-    unapplied: VecDeque<(Index, u64)>,
+    unapplied: Queue<(Index, u64)>,
     /// Entries read back from the disk, to be applied next.
     loaded_to_apply: Vec<Entry>,
     loads: Loads,
@@ -107,7 +108,7 @@ pub struct Raft {
     /// The end of the log when the last round of heartbeats came or went.
     last_at_round: Index,
     /// Actions that carry news for the host.
-    notices: VecDeque<Action>,
+    notices: Queue<Action>,
     reported: RoleChange,
     stopped: bool,
 }
@@ -161,7 +162,7 @@ impl Raft {
             commit: snapshot_last,
             applying: Index(0),
             applied: Index(0),
-            unapplied: VecDeque::new(),
+            unapplied: Queue::default(),
             loaded_to_apply: Vec::new(),
             loads: Loads::default(),
             restoring: disk.snapshot.clone().map(Box::new),
@@ -174,7 +175,7 @@ impl Raft {
             questions: Round(0),
             boots: Vec::new(),
             last_at_round: Index(0),
-            notices: VecDeque::new(),
+            notices: Queue::default(),
             reported,
             stopped: false,
         };

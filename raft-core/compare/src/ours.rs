@@ -45,6 +45,8 @@ impl Node for Ours {
             append_bytes_max: APPEND_BYTES_MAX,
             window_appends_max: WINDOW_APPENDS_MAX,
             trailing_entries: COMPACT_EVERY,
+            // As the other side's `skip_bcast_commit`.
+            commit_notices: false,
             ..Config::default()
         });
         let start = |member| {

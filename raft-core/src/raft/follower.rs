@@ -1,5 +1,6 @@
 //! A follower's side of replication (Raft §5.3): AppendEntries, heartbeats, and what is owed in answer.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::role::{Follower, Role};
@@ -134,7 +135,7 @@ impl Raft {
         if let Role::Follower(follower) = &mut self.role
             && let Some(first) = follower.shelf.first()
         {
-            follower.rejection_owed = Some((first, last));
+            follower.rejection_owed = Some(Box::new((first, last)));
         }
     }
 
@@ -152,7 +153,7 @@ impl Raft {
             // What is on the shelf need not come again: the gap that is named ends where the shelf begins.
             let refused =
                 follower.shelf.first().filter(|first| first.index < previous.index).unwrap_or(previous);
-            follower.rejection_owed = Some((refused, hint));
+            follower.rejection_owed = Some(Box::new((refused, hint)));
         }
     }
 
@@ -182,7 +183,7 @@ impl Raft {
         let Role::Follower(follower) = &mut self.role else { return None };
         let leader = follower.leader?;
         let round = follower.round;
-        if let Some((refused, hint)) = follower.rejection_owed.take() {
+        if let Some((refused, hint)) = follower.rejection_owed.take().map(|owed| *owed) {
             follower.round_answered = round;
             let last = self.log.last().index;
             return Some((

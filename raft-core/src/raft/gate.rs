@@ -7,12 +7,11 @@
 //! ```
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::mem;
 
 use crate::message::Envelope;
 use crate::raft::log::Log;
+use crate::raft::queue::Queue;
 use crate::snapshot::{Chunk, Discard, SnapshotMeta};
 use crate::types::{Boot, Index, Instant, Term};
 use crate::write::{Durable, HardState, Persist, Write};
@@ -39,6 +38,15 @@ struct Held {
     envelope: Envelope,
 }
 
+/// Changes that come with snapshots.
+#[derive(Clone, Debug, Default)]
+struct Snapshots {
+    chunks: Vec<Chunk>,
+    chunk_bytes: u64,
+    install: Option<Box<SnapshotMeta>>,
+    discard: Option<Box<Discard>>,
+}
+
 /// Tracks writes from "changed in memory" to "synced".
 #[derive(Clone, Debug)]
 pub(crate) struct Gate {
@@ -53,17 +61,15 @@ pub(crate) struct Gate {
     term_write: u64,
     hard_state_changed: bool,
     truncate_from: Option<Index>,
-    chunks: Vec<Chunk>,
-    chunk_bytes: u64,
-    install: Option<Box<SnapshotMeta>>,
-    discard: Option<Box<Discard>>,
+    /// What of snapshots is gathered, if anything is.
+    snapshots: Option<Box<Snapshots>>,
     /// The end of the log as handed out so far; with an install at hand, the snapshot's last entry.
     handed_out_through: Index,
-    unsynced: VecDeque<Unsynced>,
+    unsynced: Queue<Unsynced>,
     unsynced_bytes: u64,
     /// The log is durable through here. Invariant: never above the end of the log.
     log_durable: Index,
-    held: VecDeque<Held>,
+    held: Queue<Held>,
 }
 
 impl Gate {
@@ -77,23 +83,19 @@ impl Gate {
             term_write: 0,
             hard_state_changed: false,
             truncate_from: None,
-            chunks: Vec::new(),
-            chunk_bytes: 0,
-            install: None,
-            discard: None,
+            snapshots: None,
             handed_out_through: log_end,
-            unsynced: VecDeque::new(),
+            unsynced: Queue::default(),
             unsynced_bytes: 0,
             log_durable: log_end,
-            held: VecDeque::new(),
+            held: Queue::default(),
         }
     }
 
     /// Keeps no more room than what is here takes.
     pub(crate) fn let_go_of_room(&mut self) {
-        self.chunks.shrink_to_fit();
-        self.unsynced.shrink_to_fit();
-        self.held.shrink_to_fit();
+        self.unsynced.let_go_of_room();
+        self.held.let_go_of_room();
     }
 
     /// Notes a changed hard state.
@@ -109,7 +111,7 @@ impl Gate {
     pub(crate) fn truncated(&mut self, from: Index) {
         let end = from.previous();
         self.log_durable = self.log_durable.min(end);
-        for write in &mut self.unsynced {
+        for write in self.unsynced.iter_mut() {
             write.log_through = write.log_through.min(end);
         }
         if self.handed_out_through >= from {
@@ -120,26 +122,28 @@ impl Gate {
 
     /// Notes a piece of an incoming snapshot.
     pub(crate) fn chunk(&mut self, chunk: Chunk) {
-        self.chunk_bytes += chunk.bytes.len() as u64;
-        self.chunks.push(chunk);
+        let gathered = self.snapshots.get_or_insert_default();
+        gathered.chunk_bytes += chunk.bytes.len() as u64;
+        gathered.chunks.push(chunk);
     }
 
     /// Notes that a received snapshot took the place of the whole log. What is on disk of the old log agrees with the
     /// new one through `agreed` only, and the rest of it is worth nothing from here on.
     pub(crate) fn install(&mut self, snapshot: SnapshotMeta, agreed: Index) {
         self.log_durable = self.log_durable.min(agreed);
-        for write in &mut self.unsynced {
+        for write in self.unsynced.iter_mut() {
             write.log_through = write.log_through.min(agreed);
         }
         self.truncate_from = None;
-        self.discard = None;
         self.handed_out_through = snapshot.last.index;
-        self.install = Some(Box::new(snapshot));
+        let gathered = self.snapshots.get_or_insert_default();
+        gathered.discard = None;
+        gathered.install = Some(Box::new(snapshot));
     }
 
     /// Notes that the beginning of the log may go.
     pub(crate) fn discard(&mut self, discard: Discard) {
-        self.discard = Some(Box::new(discard));
+        self.snapshots.get_or_insert_default().discard = Some(Box::new(discard));
     }
 
     /// The log is durable through here.
@@ -174,7 +178,7 @@ impl Gate {
 
     /// The write after which every change so far, of hard state and log, is on disk.
     pub(crate) fn everything(&self, log: &Log) -> u64 {
-        match &self.install {
+        match self.snapshots.as_ref().and_then(|gathered| gathered.install.as_ref()) {
             // What follows an install goes in the write after it.
             Some(install) if log.last().index > install.last.index => self.next + 1,
             Some(_) => self.next,
@@ -185,7 +189,7 @@ impl Gate {
 
     /// Bytes of writes handed out and not yet synced, and of the pieces of a snapshot to be handed out.
     pub(crate) fn unsynced_bytes(&self) -> u64 {
-        self.unsynced_bytes + self.chunk_bytes
+        self.unsynced_bytes + self.snapshots.as_ref().map_or(0, |gathered| gathered.chunk_bytes)
     }
 
     /// When the oldest write under way was handed out.
@@ -197,9 +201,7 @@ impl Gate {
         self.hard_state_changed
             || self.truncate_from.is_some()
             || log.last().index > self.handed_out_through
-            || !self.chunks.is_empty()
-            || self.install.is_some()
-            || self.discard.is_some()
+            || self.snapshots.is_some()
     }
 
     /// Hands out everything gathered so far as one write.
@@ -207,7 +209,8 @@ impl Gate {
         if !self.is_dirty(log) {
             return None;
         }
-        let install = self.install.take();
+        let Snapshots { chunks, chunk_bytes, install, mut discard } =
+            self.snapshots.take().map(|gathered| *gathered).unwrap_or_default();
         // An install closes its write.
         let end = install.as_ref().map_or(log.last().index, |snapshot| snapshot.last.index);
         let (append, append_bytes) = log.slice(self.handed_out_through.next(), end, u64::MAX);
@@ -215,11 +218,14 @@ impl Gate {
             hard_state: self.hard_state_changed.then_some(hard_state),
             truncate_from: self.truncate_from.take_if(|_| install.is_none()),
             append,
-            chunks: mem::take(&mut self.chunks),
-            discard_through: self.discard.take_if(|_| install.is_none()),
+            chunks,
+            discard_through: discard.take_if(|_| install.is_none()),
             install,
         };
-        let bytes = append_bytes + mem::take(&mut self.chunk_bytes);
+        if let Some(later) = discard {
+            self.discard(*later);
+        }
+        let bytes = append_bytes + chunk_bytes;
         let number = self.next;
         self.unsynced.push_back(Unsynced { number, handed_out: now, bytes, log_through: end });
         self.unsynced_bytes += bytes;

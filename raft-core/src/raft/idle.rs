@@ -21,13 +21,14 @@ impl Raft {
         self.gate.let_go_of_room();
         self.proposals.let_go_of_room();
         self.reads.let_go_of_room();
+        self.loads.let_go_of_room();
         self.configurations.shrink_to_fit();
         self.boots.shrink_to_fit();
-        self.unapplied.shrink_to_fit();
+        self.unapplied.let_go_of_room();
         self.loaded_to_apply.shrink_to_fit();
-        self.notices.shrink_to_fit();
+        self.notices.let_go_of_room();
         if let Role::Leader(leader) = &mut self.role {
-            leader.reads.shrink_to_fit();
+            leader.reads.let_go_of_room();
             leader.peers.shrink_to_fit();
             for (_, peer) in &mut leader.peers {
                 peer.let_go_of_room();

@@ -1,13 +1,13 @@
 //! A leader's side of replication: heartbeats, appends, the commit rule (Raft §5.3, §5.4.2), check-quorum.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
 use super::log::Log;
 use super::progress::{Fetched, Mode, Progress, Want};
+use super::queue::Queue;
 use super::role::{Leader, Role};
 use super::transfer::Transfer;
 use super::{Raft, Sender};
@@ -41,7 +41,7 @@ impl Raft {
             round: Round(1),
             heartbeat_due: self.now.plus(self.config.heartbeat_interval),
             quorum_heard: self.now,
-            reads: VecDeque::new(),
+            reads: Queue::default(),
             uncommitted_bytes: inherited,
         });
         self.append_own(Payload::Noop);
@@ -342,7 +342,7 @@ impl View<'_> {
     /// Nothing to send, but a follower's own clients wait for the commit index. Asks for no answer, since the round is
     /// an old one.
     fn commit_news(&self, peer: &mut Progress, round: Round) -> Option<Message> {
-        if peer.commit_told < self.commit && peer.matched > peer.commit_told {
+        if self.config.commit_notices && peer.commit_told < self.commit && peer.matched > peer.commit_told {
             peer.commit_told = self.commit;
             return Some(Message::Heartbeat(Heartbeat { term: self.term, round, commit: self.commit }));
         }

@@ -1,10 +1,10 @@
 //! What is read back from the disk, and for whom: entries to apply, entries and pieces of a snapshot for followers.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::Raft;
 use super::progress::{Fetched, Mode};
+use super::queue::Queue;
 use super::role::Role;
 use crate::action::Action;
 use crate::entry::Entry;
@@ -15,7 +15,7 @@ use crate::types::{Index, Instant, Member};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Loads {
     last_number: u64,
-    under_way: BTreeMap<u64, Purpose>,
+    under_way: Queue<(u64, Purpose)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,12 +27,23 @@ enum Purpose {
 impl Loads {
     fn issue(&mut self, purpose: Purpose, wanted: Wanted) -> LoadRequest {
         self.last_number += 1;
-        self.under_way.insert(self.last_number, purpose);
+        self.under_way.push_back((self.last_number, purpose));
         LoadRequest { number: self.last_number, wanted }
     }
 
+    /// Why a request was made; none if it was not, or ended already.
+    fn end(&mut self, number: u64) -> Option<Purpose> {
+        let at = self.under_way.iter().position(|(other, _)| *other == number)?;
+        self.under_way.remove(at).map(|(_, purpose)| purpose)
+    }
+
+    /// Keeps no more room than what is here takes.
+    pub(crate) fn let_go_of_room(&mut self) {
+        self.under_way.let_go_of_room();
+    }
+
     fn is_applying(&self) -> bool {
-        self.under_way.values().any(|purpose| *purpose == Purpose::Apply)
+        self.under_way.iter().any(|(_, purpose)| *purpose == Purpose::Apply)
     }
 }
 
@@ -46,7 +57,7 @@ impl Raft {
         if self.stopped {
             return;
         }
-        let Some(purpose) = self.loads.under_way.remove(&request.number) else { return };
+        let Some(purpose) = self.loads.end(request.number) else { return };
         match (&request.wanted, loaded) {
             (_, Loaded::Damaged) => self.handle_disk_failed(),
             (Wanted::Entries { from, through, runs, .. }, Loaded::Gone) => {

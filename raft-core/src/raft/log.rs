@@ -21,11 +21,17 @@ pub(crate) struct Log {
     /// Where each term after the base starts. Invariant: both indexes and terms grow from run to run.
     runs: Vec<LogId>,
     /// Consecutive entries through `last`.
-    cache: VecDeque<Entry>,
-    /// The size of each of them and of all before it together: the bytes of a range are a difference.
-    sums: VecDeque<u64>,
+    cache: VecDeque<Cached>,
     /// The sum before the first of them.
     sum_before: u64,
+}
+
+/// An entry in memory.
+#[derive(Clone, Debug)]
+struct Cached {
+    entry: Entry,
+    /// The size of it and of all before it together: the bytes of a range are a difference.
+    sum: u64,
 }
 
 impl Log {
@@ -33,11 +39,11 @@ impl Log {
     pub(crate) fn new(base: LogId, last: LogId, runs: Vec<LogId>, newest: Vec<Entry>) -> Log {
         assert!(newest.last().is_none_or(|entry| entry.id() == last), "the entries end where the log does");
         let mut sum = 0;
-        let sums = newest.iter().map(|entry| {
+        let cached = newest.into_iter().map(|entry| {
             sum += entry.size();
-            sum
+            Cached { entry, sum }
         });
-        Log { base, last, runs, sums: sums.collect(), sum_before: 0, cache: newest.into() }
+        Log { base, last, runs, cache: cached.collect(), sum_before: 0 }
     }
 
     /// The entry before the first.
@@ -52,7 +58,7 @@ impl Log {
 
     /// Bytes of the entries in memory.
     pub(crate) fn bytes(&self) -> u64 {
-        self.sum_of(self.sums.len()) - self.sum_before
+        self.sum_of(self.cache.len()) - self.sum_before
     }
 
     /// How many terms the log has.
@@ -130,10 +136,10 @@ impl Log {
         let end = if self.sum_of(end) <= most {
             end
         } else {
-            self.sums.partition_point(|sum| *sum <= most).clamp(start + 1, end)
+            self.cache.partition_point(|cached| cached.sum <= most).clamp(start + 1, end)
         };
         let mut taken = Vec::with_capacity(end - start);
-        taken.extend(self.cache.range(start..end).cloned());
+        taken.extend(self.cache.range(start..end).map(|cached| cached.entry.clone()));
         (taken, self.sum_of(end) - before)
     }
 
@@ -150,14 +156,13 @@ impl Log {
 
     /// The sum through the first `count` entries in memory.
     fn sum_of(&self, count: usize) -> u64 {
-        count.checked_sub(1).map_or(self.sum_before, |at| self.sums[at])
+        count.checked_sub(1).map_or(self.sum_before, |at| self.cache[at].sum)
     }
 
     /// Lets go of the oldest `count` entries in memory.
     fn drop_oldest(&mut self, count: usize) {
         self.sum_before = self.sum_of(count);
         self.cache.drain(..count);
-        self.sums.drain(..count);
     }
 
     /// Adds the next entry.
@@ -168,8 +173,8 @@ impl Log {
             self.runs.push(entry.id());
         }
         self.last = entry.id();
-        self.sums.push_back(self.sum_of(self.sums.len()) + entry.size());
-        self.cache.push_back(entry);
+        let sum = self.sum_of(self.cache.len()) + entry.size();
+        self.cache.push_back(Cached { entry, sum });
     }
 
     /// Removes the entry at `from` and all after it.
@@ -178,7 +183,6 @@ impl Log {
         let Some(last) = self.id_at(from.previous()) else { return };
         let left = self.count_before(from);
         self.cache.truncate(left);
-        self.sums.truncate(left);
         while self.runs.pop_if(|run| run.index >= from).is_some() {}
         self.last = last;
     }
@@ -207,7 +211,7 @@ impl Log {
     pub(crate) fn evict(&mut self, through: Index, bytes_max: u64) {
         let above = self.bytes().saturating_sub(bytes_max);
         if above > 0 {
-            let enough = self.sums.partition_point(|sum| *sum < self.sum_before + above) + 1;
+            let enough = self.cache.partition_point(|cached| cached.sum < self.sum_before + above) + 1;
             self.drop_oldest(enough.min(self.count_before(through.next())));
         }
     }
@@ -216,11 +220,10 @@ impl Log {
     pub(crate) fn let_go_of_room(&mut self) {
         self.runs.shrink_to_fit();
         self.cache.shrink_to_fit();
-        self.sums.shrink_to_fit();
     }
 
     /// The entries in memory, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.cache.iter()
+        self.cache.iter().map(|cached| &cached.entry)
     }
 }

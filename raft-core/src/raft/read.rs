@@ -8,6 +8,7 @@
 
 use alloc::collections::VecDeque;
 
+use super::queue::Queue;
 use super::role::Role;
 use super::{Raft, Sender};
 use crate::action::Action;
@@ -33,7 +34,7 @@ enum Origin {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LocalReads {
     next: u64,
-    waiting: VecDeque<Waiting>,
+    waiting: Queue<Waiting>,
     /// When the last question left.
     asked: Option<Instant>,
 }
@@ -49,13 +50,13 @@ struct Waiting {
 impl LocalReads {
     /// Keeps no more room than what is here takes.
     pub(crate) fn let_go_of_room(&mut self) {
-        self.waiting.shrink_to_fit();
+        self.waiting.let_go_of_room();
     }
 
     /// The leader changed: what was asked of the old one is asked again.
     pub(crate) fn ask_again(&mut self) {
         self.asked = None;
-        for read in &mut self.waiting {
+        for read in self.waiting.iter_mut() {
             read.question = None;
         }
     }
@@ -171,7 +172,7 @@ impl Raft {
         }
         let round = self.next_question();
         self.reads.asked = Some(self.now);
-        for read in &mut self.reads.waiting {
+        for read in self.reads.waiting.iter_mut() {
             read.question.get_or_insert(round);
         }
         Some((leader, Message::ReadIndex(ReadIndex { term: self.hard_state.term, round })))

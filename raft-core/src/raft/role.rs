@@ -8,6 +8,7 @@ use crate::action::RoleName;
 use crate::message::SnapshotChunkAnswer;
 use crate::raft::Sender;
 use crate::raft::progress::Progress;
+use crate::raft::queue::Queue;
 use crate::raft::read::LeaderRead;
 use crate::raft::shelf::Shelf;
 use crate::types::{Index, Instant, LogId, Member, Round};
@@ -55,7 +56,7 @@ pub(crate) struct Follower {
     /// The highest index acknowledged.
     pub(crate) acknowledged: Index,
     /// A rejection to send: the refused entry, and where to look next.
-    pub(crate) rejection_owed: Option<(LogId, LogId)>,
+    pub(crate) rejection_owed: Option<Box<(LogId, LogId)>>,
     /// How far a snapshot has come, to be told.
     pub(crate) chunk_answer_owed: Option<Box<SnapshotChunkAnswer>>,
 }
@@ -113,7 +114,7 @@ pub(crate) struct Leader {
     pub(crate) heartbeat_due: Instant,
     /// When a majority of each half had last been heard.
     pub(crate) quorum_heard: Instant,
-    pub(crate) reads: VecDeque<LeaderRead>,
+    pub(crate) reads: Queue<LeaderRead>,
     /// Bytes of entries above the commit index.
     pub(crate) uncommitted_bytes: u64,
 }
