@@ -150,7 +150,7 @@ fn run_world<S: Machine, W: Workload<S>>(world: &mut World<S, W>) -> Result<(), 
     let mut steps = 0u64;
     loop {
         steps += 1;
-        if steps.is_multiple_of(LOOK_EVERY) && world.is_settled()? {
+        if steps.is_multiple_of(LOOK_EVERY) && world.advance_closing()? {
             break;
         }
         if !world.step()? {

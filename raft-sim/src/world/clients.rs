@@ -61,6 +61,11 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
 
     /// A client's timer: it has thought enough, rested enough, or waited too long.
     pub(super) fn client_timer(&mut self, client: usize) {
+        if self.are_clients_silent() {
+            let (later, token) =
+                (self.now + self.setup.settings.election_timeout, self.clients[client].token);
+            return self.plan(later, Event::Client { client: client as u32, token });
+        }
         let doing = std::mem::replace(&mut self.clients[client].doing, Doing::Thinking);
         match doing {
             Doing::Thinking => self.next_operation(client),

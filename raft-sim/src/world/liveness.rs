@@ -1,9 +1,14 @@
 //! The second phase: a quorum is healed, all other faults become permanent, and then it must go on.
 //!
-//! Within a bound there is a leader, new writes commit, every request is answered, every key can be read, and the logs
-//! of the core are equal. Faults outside of the core never end: a node there is down, cut off, deaf or mute.
+//! It has three stages, and the first two a bound each:
+//! 1. nobody asks for anything: there is a leader, the logs of the core are equal, committed and applied. What only a
+//!    later write would put right is found here;
+//! 2. clients go on: every request is answered, new writes commit, every key can be read, the logs are equal again;
+//! 3. nobody asks for anything: the leader stays, and so does the term.
+//!
+//! Faults outside of the core never end: a node there is down, cut off, deaf or mute.
 
-use raft_core::RoleName;
+use raft_core::{RoleName, Term};
 
 use super::{Event, World};
 use crate::counts::Effect;
@@ -22,19 +27,44 @@ pub(crate) enum Phase {
     Closing {
         /// Its nodes, as bits.
         core: u16,
-        /// When everything must be as it should.
-        deadline: u64,
+        stage: Stage,
         /// When it began.
         since: u64,
     },
 }
 
-/// The bound, in election timeouts. Half of all runs need two, one in a hundred needs fifteen.
+/// How far the second phase is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stage {
+    /// Clients are silent; the core must agree by the deadline.
+    Resting { deadline: u64 },
+    /// Clients go on, and must be done by the deadline.
+    Asking { deadline: u64 },
+    /// Clients are done; until then the leader must stay.
+    Staying { until: u64, reign: Reign },
+}
+
+/// Who leads, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reign {
+    leader: usize,
+    term: Term,
+}
+
+/// The bound of the first two stages, in election timeouts. Half of all runs need two, one in a hundred needs fifteen.
 const TIMEOUTS_MAX: u64 = 100;
+
+/// The third stage, in election timeouts: longer than the longest time to an election.
+const STAY_TIMEOUTS: u64 = 4;
 
 impl<S: Machine, W: Workload<S>> World<S, W> {
     pub(super) fn is_closing(&self) -> bool {
         matches!(self.phase, Phase::Closing { .. })
+    }
+
+    /// Whether clients have something to do.
+    pub(super) fn are_clients_silent(&self) -> bool {
+        matches!(self.phase, Phase::Closing { stage: Stage::Resting { .. }, .. })
     }
 
     /// The nodes that clients speak to.
@@ -45,11 +75,16 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         }
     }
 
-    /// How long the second phase took so far, in hundredths of an election timeout.
+    /// How long the first two stages of the second phase took so far, in hundredths of an election timeout.
     pub(crate) fn closing_took(&self) -> u64 {
+        let timeout = self.setup.settings.election_timeout;
+        let end = match self.phase {
+            Phase::Closing { stage: Stage::Staying { until, .. }, .. } => until - STAY_TIMEOUTS * timeout,
+            Phase::Chaos | Phase::Closing { .. } => self.now,
+        };
         match self.phase {
             Phase::Chaos => 0,
-            Phase::Closing { since, .. } => (self.now - since) * 100 / self.setup.settings.election_timeout,
+            Phase::Closing { since, .. } => (end - since) * 100 / timeout,
         }
     }
 
@@ -59,20 +94,12 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     /// An oracle spoke.
     pub(crate) fn heal(&mut self) -> Result<(), Failure> {
         let core = self.draw_core();
-        let entries =
-            self.nodes.iter().filter_map(|node| Some(node.running()?.replica.status().last.index.0));
-        let entries = entries.max().unwrap_or(0).max(self.oracles.committed().0);
-        let timeout = self.setup.settings.election_timeout;
-        // With the smallest window a follower that lacks the whole log gets an entry a round trip.
-        let network = &self.setup.network;
-        let round_trip = 2 * (network.latency + network.jitter) * network.asymmetry.max(1);
-        let entry = round_trip + 8 * (self.setup.disk.sync_latency + self.setup.disk.write_latency);
-        let deadline = self.now + timeout * TIMEOUTS_MAX + entries * entry;
         self.say(None, "heal", || {
             let names: Vec<String> = nodes_of(core).map(|node| format!("n{}", node + 1)).collect();
             format!("the core is {}", names.join(" "))
         });
-        self.phase = Phase::Closing { core, deadline, since: self.now };
+        let stage = Stage::Resting { deadline: self.bound() };
+        self.phase = Phase::Closing { core, stage, since: self.now };
         self.network.heal(core);
         for node in 0..self.nodes.len() {
             if core >> node & 1 == 1 {
@@ -81,8 +108,20 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
                 self.abandon(node, core);
             }
         }
-        self.wake_clients();
         Ok(())
+    }
+
+    /// When a stage that begins now must be over.
+    fn bound(&self) -> u64 {
+        let entries =
+            self.nodes.iter().filter_map(|node| Some(node.running()?.replica.status().last.index.0));
+        let entries = entries.max().unwrap_or(0).max(self.oracles.committed().0);
+        let timeout = self.setup.settings.election_timeout;
+        // With the smallest window a follower that lacks the whole log gets an entry a round trip.
+        let network = &self.setup.network;
+        let round_trip = 2 * (network.latency + network.jitter) * network.asymmetry.max(1);
+        let entry = round_trip + 8 * (self.setup.disk.sync_latency + self.setup.disk.write_latency);
+        self.now + timeout * TIMEOUTS_MAX + entries * entry
     }
 
     /// A quorum of voters that hold what they promised, perhaps more, and perhaps some that are being repaired.
@@ -140,39 +179,88 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         }
     }
 
-    /// Whether everything is as it must be.
+    /// Goes on to the next stage of the second phase if this one is over. True: so is the last.
     ///
     /// # Errors
-    /// The time is up.
-    pub(crate) fn is_settled(&self) -> Result<bool, Failure> {
-        let Phase::Closing { core, deadline, .. } = self.phase else { return Ok(false) };
-        if self.now > deadline {
-            return Err(Failure::new(FailureKind::Liveness, "liveness", self.what_is_missing(core)));
+    /// The time is up, or the core did not stay as it was.
+    pub(crate) fn advance_closing(&mut self) -> Result<bool, Failure> {
+        let Phase::Closing { core, stage, since } = self.phase else { return Ok(false) };
+        let next = match stage {
+            Stage::Resting { deadline } => {
+                if self.settled(core).is_none() {
+                    return self.still_waits(deadline, core, "with no new request");
+                }
+                Stage::Asking { deadline: self.bound() }
+            }
+            Stage::Asking { deadline } => match self.settled(core).filter(|_| self.all_clients_finished()) {
+                None => return self.still_waits(deadline, core, "with new requests"),
+                Some(reign) => {
+                    let timeout = self.setup.settings.election_timeout;
+                    Stage::Staying { until: self.now + STAY_TIMEOUTS * timeout, reign }
+                }
+            },
+            Stage::Staying { until, reign } => {
+                if self.reign(core) != Some(reign) {
+                    let state = self.state_of(core);
+                    let what =
+                        format!("n{} led in {} and nothing happened: {state}", reign.leader + 1, reign.term);
+                    return Err(Failure::new(FailureKind::Liveness, "idle", what));
+                }
+                return Ok(self.now >= until);
+            }
+        };
+        self.phase = Phase::Closing { core, stage: next, since };
+        if let Stage::Asking { .. } = next {
+            self.wake_clients();
         }
-        Ok(self.all_clients_finished() && self.is_core_equal(core))
+        Ok(false)
     }
 
-    fn is_core_equal(&self, core: u16) -> bool {
-        let mut leaders = 0;
-        let mut seen = None;
+    /// Nothing is wrong yet, unless the time is up.
+    fn still_waits(&self, deadline: u64, core: u16, how: &str) -> Result<bool, Failure> {
+        if self.now <= deadline {
+            return Ok(false);
+        }
+        let (state, clients) = (self.state_of(core), self.unfinished_clients());
+        let what = format!("not settled in time {how}: {state}; {clients}");
+        Err(Failure::new(FailureKind::Liveness, "liveness", what))
+    }
+
+    /// Who leads the core, if all of it says the same, and has nothing left to do.
+    fn settled(&self, core: u16) -> Option<Reign> {
+        let mut common = None;
         for node in nodes_of(core) {
-            let Some(running) = self.nodes[node].running() else { return false };
-            let replica = &running.replica;
+            let replica = &self.nodes[node].running()?.replica;
             let status = replica.status();
-            let quiet = status.commit == status.last.index && replica.applied() == status.commit;
-            if status.abstaining || !quiet || !replica.pending().is_empty() {
-                return false;
+            let is_quiet = status.commit == status.last.index && replica.applied() == status.commit;
+            if status.abstaining || !is_quiet || !replica.pending().is_empty() {
+                return None;
             }
-            leaders += u32::from(status.role == RoleName::Leader);
-            let state = (status.last, status.term);
-            if *seen.get_or_insert(state) != state {
-                return false;
+            if *common.get_or_insert(status.last) != status.last {
+                return None;
             }
         }
-        leaders == 1
+        self.reign(core)
     }
 
-    fn what_is_missing(&self, core: u16) -> String {
+    /// Who leads the core, if there is one leader, and everyone is in its term.
+    fn reign(&self, core: u16) -> Option<Reign> {
+        let mut leader = None;
+        let mut common = None;
+        for node in nodes_of(core) {
+            let status = self.nodes[node].running()?.replica.status();
+            if status.role == RoleName::Leader && leader.replace(node).is_some() {
+                return None;
+            }
+            if *common.get_or_insert(status.term) != status.term {
+                return None;
+            }
+        }
+        Some(Reign { leader: leader?, term: common? })
+    }
+
+    /// The nodes of the core, in words.
+    fn state_of(&self, core: u16) -> String {
         let mut parts = Vec::new();
         for node in nodes_of(core) {
             let what = match self.nodes[node].running() {
@@ -194,8 +282,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             };
             parts.push(format!("n{}: {what}", node + 1));
         }
-        let clients = self.unfinished_clients();
-        format!("not settled in time: {}; {clients}", parts.join("; "))
+        parts.join("; ")
     }
 
     /// Everything left to say when the run is over.
