@@ -296,9 +296,16 @@ impl Oracles {
         };
         let member = restored.identity().member;
         let platter = snapshot::complete(&self.ghost, member, whole.base, whole.entries)?;
-        let log = snapshot::log_of(&self.ghost, member, restored, &platter)?;
-        let image = Image { hard: whole.hard, log: platter, ..Image::default() };
-        let found = Recovered { member, boot: restored.boot(), state: restored.hard_state(), log };
+        let found = Recovered {
+            member,
+            boot: restored.boot(),
+            state: restored.hard_state(),
+            base: restored.base(),
+            log: snapshot::log_of(&self.ghost, member, restored, &platter)?,
+            last: restored.last(),
+            snapshot: restored.snapshot().cloned(),
+        };
+        let image = Image { hard: whole.hard, log: platter, snapshot: whole.snapshot, ..Image::default() };
         abstaining::recovered(&found, report)?;
         self.recovered_as(node, found, image)?;
         self.seats[self.places[node]].follower = whole.follower;
@@ -315,9 +322,9 @@ impl Oracles {
             let seat = &self.seats[*place];
             if seat.up && !seat.rotted {
                 match Follower::whole(*platter) {
-                    Ok(Whole { hard, base, entries, .. }) => {
+                    Ok(Whole { hard, base, entries, snapshot, .. }) => {
                         let log = snapshot::complete(&self.ghost, seat.member, base, entries)?;
-                        durability::finished(seat, &Image { hard, log, ..Image::default() })?;
+                        durability::finished(seat, &Image { hard, log, snapshot, ..Image::default() })?;
                     }
                     Err(error) => durability::unreadable(seat, &error)?,
                 }
@@ -354,6 +361,7 @@ impl Oracles {
         let (ghost, seat) = (&mut self.ghost, &mut self.seats[place]);
         monotonic::booted(seat, found.boot)?;
         durability::recovered(seat, &found, &platter)?;
+        snapshot::recovered(ghost, seat, &found, &platter)?;
         for (id, held, previous) in found.log.ids() {
             log_matching::seen(ghost, seat.member, id, held, previous)?;
         }
@@ -373,6 +381,7 @@ impl Oracles {
             abstaining::replaced(ghost, seat, &old.state, &hard.state)?;
         }
         seat.image.hard = Some(hard);
+        seat.image.snapshot = found.snapshot;
         seat.acknowledged.index = if rotted {
             durability::damaged(ghost, seat, &before)?
         } else {
@@ -430,8 +439,12 @@ impl Oracles {
                     let log = snapshot::covered(ghost, seat.member, meta.last)?;
                     let old = std::mem::replace(&mut seat.image.log, log);
                     before.get_or_insert(old);
+                    seat.image.snapshot = Some(meta.clone());
                 }
-                LogChange::Discard(_, discard) => snapshot::named(ghost, seat.member, discard.snapshot.last)?,
+                LogChange::Discard(_, discard) => {
+                    snapshot::named(ghost, seat.member, discard.snapshot.last)?;
+                    seat.image.snapshot = Some(discard.snapshot.clone());
+                }
             }
         }
         seat.longest = seat.longest.max(seat.image.log.end());

@@ -1,12 +1,12 @@
 //! "Before ... responding to RPCs" state is on stable storage (Raft figure 2), so a restart finds every promise: what
 //! was acknowledged, voted and seen is there, or damage is known to have happened and the member abstains.
 
-use raft_core::{Boot, HardState, Index, Member, RestoreError};
+use raft_core::{Boot, HardState, Index, LogId, Member, RestoreError, SnapshotMeta};
 
 use super::ghost::Ghost;
 use super::image::{Image, Log};
 use super::seat::Seat;
-use super::{Failure, ack_durable, fail, holds};
+use super::{Failure, ack_durable, fail, holds, snapshot};
 
 const NAME: &str = "committed-never-lost";
 
@@ -48,15 +48,25 @@ pub(crate) struct Recovered {
     pub(crate) boot: Boot,
     /// The hard state.
     pub(crate) state: HardState,
-    /// The log.
+    /// What the log starts after.
+    pub(crate) base: LogId,
+    /// The log, from 1 on all the same.
     pub(crate) log: Log,
+    /// What it says that the log ends with.
+    pub(crate) last: LogId,
+    /// The snapshot to begin with.
+    pub(crate) snapshot: Option<SnapshotMeta>,
 }
 
 /// A recovery ends with that, and `platter` is what the files say: every vote and term is there, and nothing rests on
 /// bytes that a power loss can take.
 pub(crate) fn recovered(seat: &Seat, found: &Recovered, platter: &Image) -> Result<(), Failure> {
     let (member, state) = (seat.member, found.state);
-    let term = state.term.max(found.log.last().term);
+    let end = found.log.last();
+    holds(end == found.last, NAME, || {
+        format!("{member} recovers a log to {}, whose entries end at {end}", found.last)
+    })?;
+    let term = state.term.max(end.term);
     holds(term >= seat.promised_term, NAME, || {
         format!("{member} recovers in {term}, and was heard in {}", seat.promised_term)
     })?;
@@ -69,10 +79,8 @@ pub(crate) fn recovered(seat: &Seat, found: &Recovered, platter: &Image) -> Resu
         return Ok(());
     }
     holds(found.log == platter.log, NAME, || {
-        let (restored, durable) = (found.log.last(), platter.log.last());
-        format!(
-            "{member} recovers with a log to {restored}; its platter has one to {durable}, or other entries"
-        )
+        let durable = platter.log.last();
+        format!("{member} recovers with a log to {end}; its platter has one to {durable}, or other entries")
     })?;
     let hard = platter.hard;
     holds(hard.is_some_and(|hard| hard.state == state && hard.boot == found.boot), NAME, || {
@@ -94,11 +102,16 @@ pub(crate) fn damaged(ghost: &Ghost, seat: &Seat, before: &Log) -> Result<Index,
 
 /// At the end: the platter, read afresh, says what it was seen to say sync by sync.
 pub(crate) fn finished(seat: &Seat, platter: &Image) -> Result<(), Failure> {
-    let same = seat.image.log == platter.log && seat.image.hard == platter.hard;
+    let Seat { member, image, .. } = seat;
+    let same = image.log == platter.log && image.hard == platter.hard && image.snapshot == platter.snapshot;
     holds(same, NAME, || {
-        let (seen, found) = (seat.image.log.last(), platter.log.last());
-        let (hard, now) = (seat.image.hard, platter.hard);
-        format!("{} synced a log to {seen} and {hard:?}; its platter has {found} and {now:?}", seat.member)
+        let (seen, found) = (image.log.last(), platter.log.last());
+        let (hard, now) = (image.hard, platter.hard);
+        let (snapshot, whole) = (snapshot::last_of(&image.snapshot), snapshot::last_of(&platter.snapshot));
+        format!(
+            "{member} synced a log to {seen}, a snapshot of {snapshot} and {hard:?}; its platter has {found}, \
+             {whole} and {now:?}"
+        )
     })
 }
 

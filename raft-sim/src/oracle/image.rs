@@ -141,6 +141,8 @@ pub(crate) struct Image {
     pub(crate) votes: BTreeMap<Term, Member>,
     /// The log.
     pub(crate) log: Log,
+    /// The snapshot that the newest record of one names.
+    pub(crate) snapshot: Option<SnapshotMeta>,
 }
 
 impl Image {

@@ -59,6 +59,8 @@ pub(crate) struct Whole {
     /// What the log starts after.
     pub(crate) base: LogId,
     pub(crate) entries: Vec<Held>,
+    /// The snapshot that the log names, if it is whole.
+    pub(crate) snapshot: Option<SnapshotMeta>,
 }
 
 impl Follower {
@@ -104,7 +106,8 @@ impl Follower {
         let segments: BTreeMap<String, SegmentReader> = segments.collect();
         let tail = segments.values().map(|reader| reader.header().number).max().unwrap_or(0);
         let follower = Follower { segments, tail, next_batch: found.last_batch + 1 };
-        Ok(Whole { follower, hard: hard_record(a, b), base: found.base, entries })
+        let snapshot = found.snapshot.map(|(_, snapshot)| snapshot);
+        Ok(Whole { follower, hard: hard_record(a, b), base: found.base, entries, snapshot })
     }
 
     /// Whether a snapshot that the log names is on the platter, whole.

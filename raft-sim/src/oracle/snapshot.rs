@@ -4,10 +4,11 @@
 //! In the oracles' images a snapshot is the committed log through its last entry: so every other property goes on to be
 //! checked as if nobody ever forgot anything.
 
-use raft_core::{Index, LogId, Member, Restored};
+use raft_core::{Index, LogId, Member, Restored, SnapshotMeta};
 
+use super::durability::Recovered;
 use super::ghost::Ghost;
-use super::image::{Held, Log, LogChange};
+use super::image::{Held, Image, Log, LogChange};
 use super::platter::Platter;
 use super::seat::Seat;
 use super::{Failure, fail, holds};
@@ -66,10 +67,44 @@ pub(crate) fn log_of(
         log.push(held.unwrap_or(Held { term, digest: 0 }));
     }
     newest.iter().for_each(|entry| log.push(Held::of(entry)));
-    holds(log.last() == restored.last(), NAME, || {
-        format!("{member} recovers a log to {}, whose entries end at {}", restored.last(), log.last())
-    })?;
     Ok(log)
+}
+
+/// What a snapshot covers; nothing without one.
+pub(crate) fn last_of(snapshot: &Option<SnapshotMeta>) -> LogId {
+    snapshot.as_ref().map_or(LogId::default(), |snapshot| snapshot.last)
+}
+
+/// A recovery ends with that, and `platter` is what the files say: it has the snapshot that was durable, or a newer
+/// one. To be judged wherever the log begins: where it has all entries from 1 on, no entry is missing with a snapshot
+/// that is lost, and the log alone shows nothing.
+pub(crate) fn recovered(
+    ghost: &Ghost,
+    seat: &Seat,
+    found: &Recovered,
+    platter: &Image,
+) -> Result<(), Failure> {
+    let (member, last) = (found.member, last_of(&found.snapshot));
+    if found.snapshot.is_some() {
+        named(ghost, member, last)?;
+    }
+    let base = found.base;
+    holds(last.index >= base.index, NAME, || {
+        format!("{member} recovers a log that starts after {base}, and a snapshot through {last}")
+    })?;
+    if seat.rotted {
+        return Ok(());
+    }
+    holds(found.snapshot == platter.snapshot, NAME, || {
+        let durable = last_of(&platter.snapshot);
+        format!(
+            "{member} recovers with a snapshot of {last}; its platter has one of {durable}, or another one"
+        )
+    })?;
+    let before = last_of(&seat.image.snapshot);
+    holds(last >= before, NAME, || {
+        format!("{member} recovers with a snapshot of {last}; one of {before} was durable")
+    })
 }
 
 /// A record that rests on a snapshot became durable.

@@ -69,6 +69,13 @@ fn acknowledgement(term: u64, matched: u64) -> Message {
     Message::AppendAcknowledgement(AppendAcknowledgement { term: Term(term), round: Round(1), matched })
 }
 
+/// What a recovery hands to a core: a log from 1 on, and no snapshot.
+fn found(node: usize, boot: Boot, state: HardState, entries: &[Entry]) -> Recovered {
+    let log: Log = entries.iter().map(Held::of).collect();
+    let (base, last) = (LogId::default(), log.last());
+    Recovered { member: member(node), boot, state, base, log, last, snapshot: None }
+}
+
 impl Cluster {
     /// Nodes in their first boot, with empty disks.
     fn of(nodes: usize) -> Cluster {
@@ -137,8 +144,7 @@ impl Cluster {
         let boot = Boot(self.oracles.seats[node].boot.0 + 1);
         let hard = HardRecord { sequence: self.sequence, boot, state };
         let image = Image { hard: Some(hard), log: platter, ..Image::default() };
-        let log = entries.iter().map(Held::of).collect();
-        self.oracles.recovered_as(node, Recovered { member: member(node), boot, state, log }, image)
+        self.oracles.recovered_as(node, found(node, boot, state, entries), image)
     }
 
     /// The node asks for votes; the voters give theirs.

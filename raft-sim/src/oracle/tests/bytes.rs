@@ -1,7 +1,9 @@
 //! The real core and the real journal, a sole voter, with real bytes.
 
-use raft_core::journal::{DiskOp, Files, Journal, JournalConfig, OnDamage, Recovery, initialise};
-use raft_core::{Action, Config, Identity, Instant, Raft};
+use raft_core::journal::{
+    DiskOp, Files, Journal, JournalConfig, OnDamage, Recovery, RecoveryReport, initialise,
+};
+use raft_core::{Action, Config, Identity, Instant, Raft, Restored};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::*;
@@ -34,6 +36,28 @@ pub(super) fn perform(op: &DiskOp, cache: &mut Files, platter: &mut Files) {
     }
 }
 
+/// A recovery that is complete, and what the oracles are to be told of it.
+pub(super) struct RecoveredNode {
+    cache: Files,
+    pub(super) platter: Files,
+    pub(super) report: RecoveryReport,
+    journal: Journal,
+    pub(super) restored: Restored,
+}
+
+/// Recovers from what is on a disk.
+pub(super) fn recover(disk: &Files) -> RecoveredNode {
+    let config = JournalConfig { segment_bytes: 2048, batch_bytes_max: 1024, ..JournalConfig::default() };
+    let (mut cache, mut platter) = (disk.clone(), disk.clone());
+    let recovery = Recovery::start(config, &cache, OnDamage::Abstain).unwrap();
+    for op in recovery.ops() {
+        perform(op, &mut cache, &mut platter);
+    }
+    let report = recovery.report().clone();
+    let (journal, restored) = recovery.finish();
+    RecoveredNode { cache, platter, report, journal, restored }
+}
+
 pub(super) fn configuration() -> Configuration {
     Configuration::of_voters([member(0)])
 }
@@ -49,17 +73,19 @@ impl Node {
     }
 
     pub(super) fn start(disk: &Files, oracles: &mut Oracles) -> Result<Node, Failure> {
-        let config = JournalConfig { segment_bytes: 2048, batch_bytes_max: 1024, ..JournalConfig::default() };
-        let (mut cache, mut platter) = (disk.clone(), disk.clone());
-        let recovery = Recovery::start(config, &cache, OnDamage::Abstain).unwrap();
-        for op in recovery.ops() {
-            perform(op, &mut cache, &mut platter);
-        }
-        let report = recovery.report().clone();
-        let (journal, restored) = recovery.finish();
+        Node::start_keeping(disk, oracles, 0)
+    }
+
+    /// Of what its snapshots cover, its log keeps so many entries.
+    pub(super) fn start_keeping(
+        disk: &Files,
+        oracles: &mut Oracles,
+        trailing_entries: u64,
+    ) -> Result<Node, Failure> {
+        let RecoveredNode { cache, platter, report, journal, restored } = recover(disk);
         oracles.recovered(0, &restored, &report, &platter)?;
         let now = Instant(0);
-        let config = Config { trailing_entries: 0, ..Config::default() };
+        let config = Config { trailing_entries, ..Config::default() };
         let raft = Raft::new(config, restored, now, 1).unwrap();
         Ok(Node { cache, platter, journal, raft, now })
     }

@@ -33,11 +33,27 @@ fn a_recovery_rests_on_the_platter_only() {
 }
 
 #[test]
+fn a_recovered_log_ends_where_recovery_says() {
+    let mut cluster = Cluster::of(3);
+    let entries = [entry(1, 1), entry(1, 2)];
+    silent(cluster.write(1, &entries));
+    let log: Log = entries.iter().map(Held::of).collect();
+    let hard = HardRecord { sequence: 9, boot: Boot(2), state: state(1, None) };
+    let image = Image { hard: Some(hard), log, ..Image::default() };
+    let right = found(1, Boot(2), hard.state, &entries);
+    silent(cluster.clone().oracles.recovered_as(1, right.clone(), image.clone()));
+    for last in [id(1, 1), id(1, 3), id(2, 2)] {
+        let wrong = Recovered { last, ..right.clone() };
+        caught("committed-never-lost", cluster.clone().oracles.recovered_as(1, wrong, image.clone()));
+    }
+}
+
+#[test]
 fn each_recovery_is_a_new_boot() {
     let mut cluster = Cluster::of(3);
     cluster.oracles.seats[1].boot = Boot(0);
     silent(cluster.clone().recover(1, state(0, None), &[]));
-    let found = Recovered { member: member(1), boot: Boot(0), state: state(0, None), log: Log::default() };
+    let found = found(1, Boot(0), state(0, None), &[]);
     caught("monotonic", cluster.oracles.recovered_as(1, found, Image::default()));
 }
 
@@ -67,7 +83,7 @@ fn a_wiped_disk_is_a_new_member() {
     let mut cluster = committed_unreported();
     let stranger = Member { id: NodeId(2), incarnation: Incarnation(8) };
     let hard = HardRecord { sequence: 1, boot: Boot(1), state: state(0, None) };
-    let found = Recovered { member: stranger, boot: Boot(1), state: hard.state, log: Log::default() };
+    let found = Recovered { member: stranger, ..found(1, Boot(1), hard.state, &[]) };
     silent(cluster.oracles.recovered_as(1, found, Image { hard: Some(hard), ..Image::default() }));
     // What the old member acknowledged is still counted by the leader.
     silent(cluster.say(0, 1, heartbeat(1, 1)));

@@ -4,7 +4,7 @@ use raft_core::journal::WrittenSnapshot;
 use raft_core::message::SnapshotChunk;
 use raft_core::{Discard, SnapshotMeta};
 
-use super::bytes::{Node, configuration, perform};
+use super::bytes::{Node, configuration, perform, recover};
 use super::*;
 use crate::oracle::snapshot;
 
@@ -184,6 +184,48 @@ fn a_restored_replica_goes_on_where_the_snapshot_ends() {
     silent(cluster.oracles.applied(2, Index(3), 5));
 }
 
+/// A node recovers with three entries after `base`, and that snapshot, as its platter has them.
+fn recover_with(cluster: &mut Cluster, node: usize, base: LogId, last: Option<LogId>) -> Outcome {
+    cluster.oracles.crashed(node);
+    let boot = Boot(cluster.oracles.seats[node].boot.0 + 1);
+    let snapshot = last.map(meta);
+    let state = state(1, Some(0));
+    let whole = found(node, boot, state, &[entry(1, 1), entry(1, 2), entry(1, 3)]);
+    let hard = Some(HardRecord { sequence: 99, boot, state });
+    let image = Image { hard, log: whole.log.clone(), snapshot: snapshot.clone(), ..Image::default() };
+    cluster.oracles.recovered_as(node, Recovered { base, snapshot, ..whole }, image)
+}
+
+#[test]
+fn a_recovery_finds_the_snapshot_that_was_durable() {
+    let mut cluster = three();
+    let nothing = LogId::default();
+    silent(recover_with(&mut cluster.clone(), 0, nothing, None));
+    silent(discard(&mut cluster, 0, id(1, 2)));
+    silent(recover_with(&mut cluster.clone(), 0, nothing, Some(id(1, 2))));
+    // A newer one was durable when the power went, before anybody knew.
+    silent(recover_with(&mut cluster.clone(), 0, nothing, Some(id(1, 3))));
+    caught("snapshot", recover_with(&mut cluster.clone(), 0, nothing, Some(id(1, 1))));
+    caught("snapshot", recover_with(&mut cluster.clone(), 0, nothing, None));
+    // Damage may have taken it.
+    cluster.oracles.rotted(0);
+    silent(recover_with(&mut cluster, 0, nothing, None));
+}
+
+#[test]
+fn a_recovered_snapshot_is_of_what_is_committed_and_reaches_the_log() {
+    let mut cluster = three();
+    silent(recover_with(&mut cluster.clone(), 0, id(1, 2), Some(id(1, 2))));
+    for is_rotted in [false, true] {
+        if is_rotted {
+            cluster.oracles.rotted(0);
+        }
+        caught("snapshot", recover_with(&mut cluster.clone(), 0, LogId::default(), Some(id(2, 3))));
+        caught("snapshot", recover_with(&mut cluster.clone(), 0, id(1, 2), Some(id(1, 1))));
+        caught("snapshot", recover_with(&mut cluster.clone(), 0, id(1, 2), None));
+    }
+}
+
 /// A sole voter that has applied 20 entries and more, all of them durable.
 fn node() -> (Node, Oracles) {
     let mut oracles = Oracles::new(&configuration(), &[member(0)]);
@@ -253,6 +295,29 @@ fn a_record_rests_on_the_very_snapshot_that_it_names() {
         silent(snapshot::durable(&rotted.seats[0], &right, &damaged));
     }
     silent(take_over(&mut node, &written, &mut oracles));
+}
+
+#[test]
+fn a_snapshot_is_not_lost_under_a_log_that_has_every_entry() {
+    let mut oracles = Oracles::new(&configuration(), &[member(0)]);
+    let mut node = Node::start_keeping(&Node::create(), &mut oracles, u64::MAX).unwrap();
+    silent(node.work(&mut oracles, false));
+    let before = node.platter.clone();
+    let written = write_snapshot(&mut node, false);
+    silent(take_over(&mut node, &written, &mut oracles));
+    silent(oracles.finish(&[&node.platter]));
+    caught("committed-never-lost", oracles.finish(&[&before]));
+    oracles.crashed(0);
+    let (with, without) = (recover(&node.platter), recover(&before));
+    silent(oracles.clone().recovered(0, &with.restored, &with.report, &with.platter));
+    // All but the snapshot is there.
+    assert_eq!((with.restored.base(), without.restored.base()), (LogId::default(), LogId::default()));
+    assert_eq!(with.restored.entries(), without.restored.entries());
+    assert_eq!(with.restored.hard_state(), without.restored.hard_state());
+    // It is on the platter, and recovery did not find it;
+    caught("snapshot", oracles.clone().recovered(0, &without.restored, &without.report, &with.platter));
+    // and the platter has lost it.
+    caught("snapshot", oracles.recovered(0, &without.restored, &without.report, &without.platter));
 }
 
 #[test]
