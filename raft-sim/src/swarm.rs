@@ -5,180 +5,13 @@
 //! sixteen nothing but latency, against false alarms.
 
 mod faults;
-
-use raft_core::journal::JournalConfig;
-use raft_core::replica::ReplicaConfig;
-use raft_core::wire::{DATAGRAM_BYTES_MIN, WireConfig};
-use raft_core::{Config, Span};
-use serde::{Deserialize, Serialize};
+mod settings;
+mod setup;
 
 use crate::choices::{Choices, Stream};
-use crate::schedule::Fault;
 
-/// Everything that a run starts from. As JSON it can be printed, edited and run again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Setup {
-    /// Where the decisions during the run come from.
-    pub seed: u64,
-    /// How the faults were drawn.
-    pub mode: Mode,
-    /// Members, all voters.
-    pub voters: u8,
-    /// The chaos ends after so many events,
-    pub events: u64,
-    /// or at this time.
-    pub horizon: u64,
-    /// Bounds and times of every node.
-    pub settings: Settings,
-    /// The links.
-    pub network: NetworkSetup,
-    /// The disks.
-    pub disk: DiskSetup,
-    /// Crashes that are drawn as the run goes.
-    pub crash: CrashSetup,
-    /// The clients.
-    pub load: LoadSetup,
-    /// By node, how fast its clock runs beyond a true one, in parts per million.
-    pub clock_ppm: Vec<i32>,
-    /// The faults, in order of time.
-    pub faults: Vec<Fault>,
-}
-
-/// How the faults of a run are drawn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mode {
-    /// Each kind is off half of the time.
-    Swarm,
-    /// Every kind is on.
-    Everything,
-    /// Nothing but latency: whatever fails here is a false alarm or a plain bug.
-    Control,
-}
-
-/// The settings of a node, as plain numbers. Times are in microseconds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)] // The names are those of the settings of raft-core.
-pub struct Settings {
-    pub election_timeout: u64,
-    pub heartbeat_interval: u64,
-    pub retransmit_after: u64,
-    pub append_bytes_max: u64,
-    pub window_bytes_max: u64,
-    pub window_appends_max: u64,
-    pub uncommitted_bytes_max: u64,
-    pub command_bytes_max: u64,
-    pub unsynced_bytes_max: u64,
-    pub apply_bytes_max: u64,
-    pub shelf_bytes_max: u64,
-    pub reads_max: u64,
-    pub read_timeout: u64,
-    pub proposal_timeout: u64,
-    pub proposals_max: u64,
-    pub sessions_max: u64,
-    pub session_bytes_max: u64,
-    pub tickets_max: u64,
-    pub forwarding: bool,
-    pub forward_retry: u64,
-    pub segment_bytes: u64,
-    pub batch_bytes_max: u64,
-    pub retransmit_min: u64,
-    pub cache_bytes_max: u64,
-    pub chunk_bytes_max: u64,
-    pub chunks_in_flight_max: u64,
-    pub trailing_entries: u64,
-    pub pinned_bytes_max: u64,
-    pub snapshot_after_bytes: u64,
-    pub snapshot_after_terms: u64,
-    pub recovered_bytes_max: u64,
-    pub datagram_bytes_max: u64,
-    pub message_bytes_max: u64,
-    pub joining_bytes_max: u64,
-}
-
-/// The links. Probabilities are in parts per million of datagrams.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct NetworkSetup {
-    /// The shortest way from one node to another.
-    pub latency: u64,
-    /// Added at random, up to this.
-    pub jitter: u64,
-    /// Each link multiplies both by up to this.
-    pub asymmetry: u64,
-    /// Lost.
-    pub loss_ppm: u32,
-    /// Delivered twice.
-    pub duplicate_ppm: u32,
-    /// Delayed, so that others overtake it.
-    pub reorder_ppm: u32,
-    /// Delayed by up to `spike`.
-    pub spike_ppm: u32,
-    /// See `spike_ppm`.
-    pub spike: u64,
-    /// Delivered, and once more up to `old` later, perhaps to or from another boot.
-    pub old_ppm: u32,
-    /// See `old_ppm`.
-    pub old: u64,
-    /// A bit flips.
-    pub corrupt_ppm: u32,
-    /// It reaches another node.
-    pub misdirect_ppm: u32,
-}
-
-/// The disks. Times are in microseconds.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct DiskSetup {
-    /// An operation that is no sync takes up to this.
-    pub write_latency: u64,
-    /// A sync takes this on average.
-    pub sync_latency: u64,
-}
-
-/// Crashes that are drawn as the run goes, in parts per million.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct CrashSetup {
-    /// Before an action is performed.
-    pub action_ppm: u32,
-    /// Before or inside a disk operation.
-    pub disk_ppm: u32,
-    /// Before or inside a disk operation of a recovery.
-    pub recovery_ppm: u32,
-    /// When a piece of a transfer of ten and more comes: one end of the transfer.
-    pub transfer_ppm: u32,
-    /// In a hot window (a write is under way, an election is going on) so many times as likely.
-    pub hot: u32,
-    /// Of these crashes, so many are power losses.
-    pub power_ppm: u32,
-    /// The node stays down for this on average.
-    pub down: u64,
-}
-
-/// The clients. Times are in microseconds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LoadSetup {
-    /// How many.
-    pub clients: u32,
-    /// Keys; few, so that they are hot.
-    pub keys: u32,
-    /// Between an answer and the next operation, on average.
-    pub think: u64,
-    /// An answer is followed by so many operations at once, in parts per million of answers,
-    pub burst_ppm: u32,
-    /// up to this many.
-    pub burst: u32,
-    /// A client waits so long for an answer.
-    pub timeout: u64,
-    /// Then it tries again elsewhere, until it has tried so often.
-    pub attempts: u32,
-    /// Of the clients, so many have no session.
-    pub sessionless_ppm: u32,
-    /// Weights of put, delete, compare-and-set, increment, get.
-    pub weights: [u32; 5],
-    /// A request or an answer takes up to this.
-    pub latency: u64,
-    /// Commands are longer than they need be by up to so many bytes.
-    pub padding: u64,
-}
+pub use settings::Settings;
+pub use setup::{CrashSetup, DiskSetup, LoadSetup, Mode, NetworkSetup, Setup};
 
 /// What a seed means.
 #[must_use]
@@ -191,7 +24,7 @@ pub fn draw(seed: u64, choices: &mut Choices) -> Setup {
     };
     let voters = [3, 3, 3, 5, 5, 5, 1, 2, 4, 6, 7, 3][d.below(12) as usize];
     let events = if d.one_in(24) { d.between(80_000, 250_000) } else { d.between(18_000, 36_000) };
-    let settings = draw_settings(&mut d);
+    let settings = settings::draw(&mut d);
     let timeout = settings.election_timeout;
     let mut setup = Setup {
         seed,
@@ -219,6 +52,11 @@ struct Draw<'a> {
 }
 
 impl Draw<'_> {
+    /// The same from another stream.
+    fn of(&mut self, stream: Stream) -> Draw<'_> {
+        Draw { choices: &mut *self.choices, stream }
+    }
+
     fn below(&mut self, count: u64) -> u64 {
         self.choices.below(self.stream, count)
     }
@@ -242,93 +80,8 @@ impl Draw<'_> {
         match mode {
             Mode::Control => 0,
             Mode::Everything => ppm,
-            Mode::Swarm => {
-                if on {
-                    ppm
-                } else {
-                    0
-                }
-            }
-        }
-    }
-}
-
-fn draw_settings(d: &mut Draw<'_>) -> Settings {
-    let timeout = d.log(30_000, 1_000_000);
-    let heartbeat = timeout / d.between(3, 12);
-    let command_bytes_max = d.log(160, 1 << 20);
-    let append_bytes_max = d.log(1, 64 << 10);
-    // Room for the largest append and the largest piece of a snapshot.
-    let message_bytes_max = append_bytes_max + command_bytes_max + (64 << 10) + d.log(1 << 10, 1 << 16);
-    let memory = Memory::draw(d.choices, timeout);
-    Settings {
-        election_timeout: timeout,
-        heartbeat_interval: heartbeat,
-        retransmit_after: d.between(timeout / 8, timeout),
-        append_bytes_max,
-        window_bytes_max: d.log(1, 1 << 20),
-        window_appends_max: d.log(1, 64),
-        uncommitted_bytes_max: d.log(64, 1 << 20),
-        command_bytes_max,
-        unsynced_bytes_max: d.log(64, 1 << 20),
-        apply_bytes_max: d.log(1, 1 << 20),
-        shelf_bytes_max: if d.below(3) == 0 { 0 } else { d.log(64, 256 << 10) },
-        reads_max: d.log(1, 1 << 10),
-        read_timeout: timeout * d.between(1, 10),
-        proposal_timeout: timeout * d.between(1, 20),
-        proposals_max: d.log(1, 1 << 10),
-        sessions_max: d.log(2, 64),
-        session_bytes_max: d.log(64, 1 << 16),
-        tickets_max: d.log(2, 1 << 10),
-        forwarding: d.below(4) != 0,
-        forward_retry: d.between(timeout / 8, timeout * 2),
-        segment_bytes: 512 * d.log(8, 512),
-        batch_bytes_max: d.log(1, 64 << 10),
-        retransmit_min: memory.retransmit_min,
-        cache_bytes_max: memory.cache_bytes_max,
-        chunk_bytes_max: memory.chunk_bytes_max,
-        chunks_in_flight_max: memory.chunks_in_flight_max,
-        trailing_entries: memory.trailing_entries,
-        pinned_bytes_max: memory.pinned_bytes_max,
-        snapshot_after_bytes: memory.snapshot_after_bytes,
-        snapshot_after_terms: memory.snapshot_after_terms,
-        recovered_bytes_max: memory.recovered_bytes_max,
-        datagram_bytes_max: d.log(DATAGRAM_BYTES_MIN as u64, 1_400),
-        message_bytes_max,
-        joining_bytes_max: message_bytes_max * d.between(2, 8),
-    }
-}
-
-/// Settings of snapshots, memory and repair. Drawn from a stream of their own, so that they changed no older draw.
-struct Memory {
-    retransmit_min: u64,
-    cache_bytes_max: u64,
-    chunk_bytes_max: u64,
-    chunks_in_flight_max: u64,
-    trailing_entries: u64,
-    pinned_bytes_max: u64,
-    snapshot_after_bytes: u64,
-    snapshot_after_terms: u64,
-    recovered_bytes_max: u64,
-}
-
-impl Memory {
-    fn draw(choices: &mut Choices, timeout: u64) -> Memory {
-        let mut d = Draw { stream: choices.stream("memory", 0, 0), choices };
-        // One run in six takes no snapshots.
-        let takes_none = d.below(6) == 0;
-        // Small pieces more often: a transfer of many is what is interrupted.
-        let chunk_bytes_max = if d.below(2) == 0 { 1 << 10 } else { 64 << 10 };
-        Memory {
-            retransmit_min: d.log(100, timeout / 4),
-            cache_bytes_max: if d.below(4) == 0 { 0 } else { d.log(64, 1 << 20) },
-            chunk_bytes_max: d.log(64, chunk_bytes_max),
-            chunks_in_flight_max: d.log(1, 16),
-            trailing_entries: if d.below(2) == 0 { 0 } else { d.log(1, 2_000) },
-            pinned_bytes_max: d.log(1, 1 << 20),
-            snapshot_after_bytes: if takes_none { u64::MAX } else { d.log(200, 64 << 10) },
-            snapshot_after_terms: if takes_none { u64::MAX } else { d.log(2, 1 << 10) },
-            recovered_bytes_max: if d.below(4) == 0 { 0 } else { d.log(64, 1 << 20) },
+            Mode::Swarm if on => ppm,
+            Mode::Swarm => 0,
         }
     }
 }
@@ -417,68 +170,6 @@ fn draw_transfers(setup: &mut Setup, choices: &mut Choices) {
 fn draw_clocks(d: &mut Draw<'_>, mode: Mode, voters: u8) -> Vec<i32> {
     let most = if mode == Mode::Control || d.below(2) == 0 { 0 } else { d.log(10, 100_000) };
     (0..voters).map(|_| d.between(0, 2 * most) as i32 - most as i32).collect()
-}
-
-impl Settings {
-    /// The settings of the core and the replica.
-    #[must_use]
-    pub fn replica(&self) -> ReplicaConfig {
-        let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-        let raft = Config {
-            election_timeout: Span(self.election_timeout),
-            heartbeat_interval: Span(self.heartbeat_interval),
-            retransmit_after: Span(self.retransmit_after),
-            retransmit_min: Span(self.retransmit_min),
-            cache_bytes_max: self.cache_bytes_max,
-            chunk_bytes_max: self.chunk_bytes_max,
-            chunks_in_flight_max: count(self.chunks_in_flight_max),
-            trailing_entries: self.trailing_entries,
-            pinned_bytes_max: self.pinned_bytes_max,
-            append_bytes_max: self.append_bytes_max,
-            window_bytes_max: self.window_bytes_max,
-            window_appends_max: count(self.window_appends_max),
-            uncommitted_bytes_max: self.uncommitted_bytes_max,
-            command_bytes_max: self.command_bytes_max,
-            unsynced_bytes_max: self.unsynced_bytes_max,
-            apply_bytes_max: self.apply_bytes_max,
-            shelf_bytes_max: self.shelf_bytes_max,
-            reads_max: count(self.reads_max),
-            read_timeout: Span(self.read_timeout),
-            proposal_timeout: Span(self.proposal_timeout),
-            proposals_max: count(self.proposals_max),
-        };
-        ReplicaConfig {
-            raft,
-            sessions_max: count(self.sessions_max),
-            session_bytes_max: self.session_bytes_max,
-            tickets_max: count(self.tickets_max),
-            forwarding: self.forwarding,
-            forward_retry: Span(self.forward_retry),
-            snapshot_after_bytes: self.snapshot_after_bytes,
-            snapshot_after_terms: count(self.snapshot_after_terms),
-        }
-    }
-
-    /// The settings of the journal.
-    #[must_use]
-    pub fn journal(&self) -> JournalConfig {
-        JournalConfig {
-            segment_bytes: self.segment_bytes,
-            batch_bytes_max: self.batch_bytes_max,
-            recovered_bytes_max: self.recovered_bytes_max,
-        }
-    }
-
-    /// The settings of the codec.
-    #[must_use]
-    pub fn wire(&self) -> WireConfig {
-        let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-        WireConfig {
-            datagram_bytes_max: count(self.datagram_bytes_max),
-            message_bytes_max: count(self.message_bytes_max),
-            joining_bytes_max: count(self.joining_bytes_max),
-        }
-    }
 }
 
 #[cfg(test)]
