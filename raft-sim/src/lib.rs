@@ -16,6 +16,7 @@ pub mod choices;
 mod client;
 pub mod counts;
 pub mod disk;
+mod disk_ops;
 pub mod failure;
 pub mod kv;
 mod machine;

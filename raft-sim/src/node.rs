@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use raft_core::Instant;
-use raft_core::journal::{DiskOp, Recovery, WrittenSnapshot};
+use raft_core::journal::{self, DiskOp, Recovery, WrittenSnapshot};
 use raft_core::replica::{LoadJob, Replica, RestoreJob, Ticket};
 use raft_core::wire::{Decoder, Encoder};
+use raft_core::{ClusterId, Configuration, Epoch, Identity, Instant, Member};
 
-use crate::choices::Stream;
+use crate::choices::{Choices, Stream};
 use crate::disk::VirtualDisk;
+use crate::disk_ops;
 use crate::machine::{Machine, Observed};
+use crate::swarm::Setup;
 
 /// One node.
 #[derive(Clone, Debug)]
@@ -108,6 +110,40 @@ pub(crate) struct Job {
 }
 
 impl<S: Machine> Node<S> {
+    /// A node whose directory was initialised, and which was never started. `number` counts the nodes from 0.
+    pub(crate) fn new(
+        setup: &Setup,
+        choices: &mut Choices,
+        number: u64,
+        member: Member,
+        founding: &Configuration,
+    ) -> Node<S> {
+        let disk_stream = choices.stream("disk", number, 0);
+        let offset = choices.below(disk_stream, 1 << 40);
+        let ppm = setup.clock_ppm.get(number as usize).copied().unwrap_or(0);
+        let mut disk = VirtualDisk::default();
+        let identity = Identity { cluster: ClusterId(setup.seed | 1), epoch: Epoch(0), member };
+        for op in journal::initialise(identity, founding) {
+            let done = disk_ops::perform(&mut disk, &op);
+            done.expect("a fresh disk takes what initialising asks for");
+        }
+        Node {
+            disk,
+            clock: Clock::new(offset, ppm),
+            disk_stream,
+            crash_stream: choices.stream("crash", number, 0),
+            generation: 0,
+            process: Process::Down,
+            job: None,
+            condition: Condition::default(),
+            damaged: false,
+            rot_unread: false,
+            abstained: false,
+            clearing: 0,
+            started: false,
+        }
+    }
+
     pub(crate) fn running(&self) -> Option<&Running<S>> {
         match &self.process {
             Process::Running(running) => Some(running),
@@ -129,6 +165,11 @@ impl<S: Machine> Node<S> {
 
     pub(crate) fn is_down(&self) -> bool {
         matches!(self.process, Process::Down)
+    }
+
+    /// So many times as long as usual, less one, everything takes it now.
+    pub(crate) fn slowness(&self, now: u64) -> u64 {
+        if now < self.condition.slow_until { u64::from(self.condition.slow_factor) } else { 0 }
     }
 
     /// A write is under way, or an election is going on.

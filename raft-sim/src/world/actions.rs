@@ -8,9 +8,7 @@ use super::{Event, World};
 use crate::counts::Effect;
 use crate::failure::Failure;
 use crate::machine::Machine;
-use crate::network::Outgoing;
 use crate::node::{Job, Node, Reading};
-use crate::schedule::message_kind;
 use crate::workload::Workload;
 
 impl<S: Machine, W: Workload<S>> World<S, W> {
@@ -44,30 +42,6 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         self.note_repair(node);
         self.arm_tick(node);
         Ok(())
-    }
-
-    fn send(&mut self, node: usize, envelope: &raft_core::Envelope) {
-        let World { nodes, network, choices, counts, queue, planned, now, members, .. } = self;
-        let Some(to) = members.iter().position(|member| *member == envelope.to) else { return };
-        let kind = message_kind(&envelope.message);
-        let generation = nodes[node].generation;
-        let slow = nodes[node].slowness(*now) * self.setup.network.latency / 8;
-        let now = *now + slow;
-        let Some(running) = nodes[node].running_mut() else { return };
-        let sent = running.encoder.encode(envelope, &mut |bytes| {
-            let out = Outgoing { from: node, to, kind, generation, bytes };
-            network.send(choices, counts, now, &out, &mut |at, packet| {
-                *planned += 1;
-                let event = Event::Deliver { packet };
-                queue.push(std::cmp::Reverse(super::Planned { at, sequence: *planned, event }));
-            });
-        });
-        // A message that is too large is never sent; its sender's bounds are drawn so that none is.
-        if let Err(error) = sent {
-            self.violation.get_or_insert_with(|| {
-                format!("n{}: {} can't be encoded: {error:?}", node + 1, envelope.message.name())
-            });
-        }
     }
 
     fn report_applied(&mut self, node: usize) -> Result<(), Failure> {
@@ -104,17 +78,6 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         }
         self.crash(node, Crash::Drawn)?;
         Ok(true)
-    }
-
-    /// A piece of a long transfer came: the middle of a transfer is a hot window for both its ends.
-    pub(super) fn crash_in_transfer(&mut self, from: usize, to: usize) -> Result<(), Failure> {
-        let stream = self.nodes[to].crash_stream;
-        if self.is_closing() || !self.choices.chance(stream, self.setup.crash.transfer_ppm) {
-            return Ok(());
-        }
-        self.counts.add(Effect::CrashInTransfer);
-        let node = if self.choices.below(stream, 3) == 2 { from } else { to };
-        self.crash(node, Crash::Drawn)
     }
 
     fn role_changed(&mut self, node: usize, change: &raft_core::RoleChange) {

@@ -11,15 +11,18 @@
 
 use bytes::Bytes;
 use raft_core::Refused;
-use raft_core::replica::{Outcome, SessionRequest, Ticket};
+use raft_core::replica::{Outcome, SessionRequest, StateMachine, Ticket};
 
-use super::{Event, OutcomeOf, World};
+use super::{Event, World};
 use crate::choices::Stream;
 use crate::client::{Asking, Doing};
 use crate::counts::Effect;
 use crate::failure::Failure;
 use crate::machine::{Machine, Padded};
 use crate::workload::{Answer, Ask, AskOf, At, Draw, Workload};
+
+/// What a node answers a client.
+type OutcomeOf<S> = Outcome<<S as StateMachine>::Response, <S as StateMachine>::Answer>;
 
 /// A client's request on its way.
 #[derive(Clone, Debug)]

@@ -5,66 +5,51 @@ use raft_core::journal::DiskOp;
 use super::lifecycle::Crash;
 use super::{Event, World};
 use crate::counts::Effect;
-use crate::disk::{DiskError, SECTOR, VirtualDisk};
+use crate::disk::SECTOR;
+use crate::disk_ops::{describe, is_sync, perform};
 use crate::failure::{Failure, FailureKind};
 use crate::machine::Machine;
 use crate::node::{Node, Process};
 use crate::workload::Workload;
 
-/// Performs an operation as a healthy disk does.
-pub(super) fn perform(disk: &mut VirtualDisk, op: &DiskOp) -> Result<(), DiskError> {
-    match op {
-        DiskOp::Create { file, bytes } => {
-            disk.create(file, *bytes);
-            Ok(())
-        }
-        DiskOp::Write { file, offset, bytes } => disk.write(file, *offset, bytes),
-        DiskOp::Sync { file } => disk.sync(file),
-        DiskOp::Remove { file } => disk.remove(file),
-        DiskOp::SyncDirectory => {
-            disk.sync_directory();
-            Ok(())
-        }
-    }
-}
-
-/// Whether an operation makes something durable.
-pub(super) fn is_sync(op: Option<&DiskOp>) -> bool {
-    match op {
-        Some(DiskOp::Sync { .. } | DiskOp::SyncDirectory) => true,
-        Some(DiskOp::Create { .. } | DiskOp::Write { .. } | DiskOp::Remove { .. }) | None => false,
-    }
-}
-
-impl<S: Machine> Node<S> {
-    /// So many times as long as usual, less one.
-    pub(super) fn slowness(&self, now: u64) -> u64 {
-        if now < self.condition.slow_until { u64::from(self.condition.slow_factor) } else { 0 }
-    }
-}
-
 impl<S: Machine, W: Workload<S>> World<S, W> {
     /// Starts the next operation of a node's job, or ends the job.
     pub(super) fn begin_op(&mut self, node: usize) -> Result<(), Failure> {
-        let now = self.now;
-        let (stream, generation) = (self.nodes[node].disk_stream, self.nodes[node].generation);
+        let generation = self.nodes[node].generation;
         let Some(job) = &self.nodes[node].job else { return Ok(()) };
         let Some(op) = job.ops.get(job.next) else { return self.job_done(node) };
-        let syncs = is_sync(Some(op));
-        let latency = self.disk_latency(stream, syncs);
-        let slow = self.nodes[node].slowness(now);
-        self.plan(now + latency * (1 + slow), Event::DiskDone { node: node as u8, generation });
+        let syncs = is_sync(op);
+        let at = self.disk_time(node, syncs);
+        self.plan(at, Event::DiskDone { node: node as u8, generation });
         Ok(())
     }
 
-    pub(super) fn disk_done(&mut self, node: usize, generation: u32, event: Event) -> Result<(), Failure> {
+    /// When an operation ends that begins now.
+    pub(super) fn disk_time(&mut self, node: usize, syncs: bool) -> u64 {
+        let (stream, setup) = (self.nodes[node].disk_stream, &self.setup.disk);
+        let latency = if syncs {
+            1 + self.choices.exponential(stream, setup.sync_latency)
+        } else {
+            1 + self.choices.below(stream, setup.write_latency + 1)
+        };
+        self.now + latency * (1 + self.nodes[node].slowness(self.now))
+    }
+
+    /// Whether an operation ends now: its process is still there, and neither it nor its disk stands still.
+    pub(super) fn is_op_over(&mut self, node: usize, generation: u32, event: Event) -> bool {
         if self.nodes[node].generation != generation || self.put_off(node, event) {
-            return Ok(());
+            return false;
         }
         let stalled_until = self.nodes[node].condition.stalled_until;
         if self.now < stalled_until {
             self.counts.add(Effect::Stalls);
             self.plan(stalled_until, event);
+        }
+        self.now >= stalled_until
+    }
+
+    pub(super) fn disk_done(&mut self, node: usize, generation: u32, event: Event) -> Result<(), Failure> {
+        if !self.is_op_over(node, generation, event) {
             return Ok(());
         }
         self.count_event(event, generation.into());
@@ -209,15 +194,5 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             // What a sync had done so far is decided, sector by sector, if the power goes.
             DiskOp::Sync { .. } | DiskOp::SyncDirectory => {}
         }
-    }
-}
-
-fn describe(op: &DiskOp) -> String {
-    match op {
-        DiskOp::Create { file, bytes } => format!("create {file} of {bytes}"),
-        DiskOp::Write { file, offset, bytes } => format!("write {file} {offset}+{}", bytes.len()),
-        DiskOp::Sync { file } => format!("sync {file}"),
-        DiskOp::Remove { file } => format!("remove {file}"),
-        DiskOp::SyncDirectory => "sync directory".to_owned(),
     }
 }

@@ -1,30 +1,18 @@
 //! Snapshots that are written beside the batches, and what is read back.
 
-use raft_core::journal::{Directory, ReadFailed};
-use raft_core::replica::SnapshotJob;
+use raft_core::Loaded;
+use raft_core::journal::{Directory, DiskOp};
+use raft_core::replica::{LoadJob, RestoreJob, SnapshotJob, StateMachine};
 
 use super::lifecycle::Crash;
 use super::{Event, World};
-use crate::choices::Stream;
 use crate::counts::Effect;
-use crate::disk::{SECTOR, VirtualDisk};
+use crate::disk::SECTOR;
+use crate::disk_ops::is_sync;
 use crate::failure::{Failure, FailureKind};
 use crate::machine::{ImageOf, Machine};
-use crate::node::{Job, Node, Reading, Writing};
+use crate::node::{Job, Node, Process, Reading, Writing};
 use crate::workload::Workload;
-
-impl Directory for VirtualDisk {
-    fn names(&self) -> Result<Vec<String>, ReadFailed> {
-        Ok(VirtualDisk::names(self).map(str::to_owned).collect())
-    }
-
-    fn read(&self, file: &str, offset: u64, bytes: u64) -> Result<Vec<u8>, ReadFailed> {
-        let content = VirtualDisk::read(self, file).ok_or(ReadFailed::Missing)?;
-        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
-        let length = usize::try_from(bytes).unwrap_or(usize::MAX).min(content.len() - start);
-        Ok(content[start..start + length].to_vec())
-    }
-}
 
 impl<S: Machine, W: Workload<S>> World<S, W> {
     /// A replica froze its state. What it shows is settled now; each operation of its writing takes its time.
@@ -48,8 +36,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         };
         let Some(running) = self.nodes[node].running_mut() else { return Ok(()) };
         let replica = &running.replica;
-        let digests =
-            (raft_core::replica::StateMachine::digest(replica.state()), replica.sessions().digest());
+        let digests = (StateMachine::digest(replica.state()), replica.sessions().digest());
         let last = job.last();
         running.writing = Some(Writing { job: Job { ops, next: 0 }, written });
         self.oracles.froze(node, last, digests)?;
@@ -59,32 +46,16 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     }
 
     fn plan_writing(&mut self, node: usize) {
-        let (stream, generation) = (self.nodes[node].disk_stream, self.nodes[node].generation);
-        let syncs = self.nodes[node]
-            .running()
-            .and_then(|running| running.writing.as_ref())
-            .is_some_and(|writing| super::disks::is_sync(writing.job.ops.get(writing.job.next)));
-        let latency = self.disk_latency(stream, syncs);
-        let slow = self.nodes[node].slowness(self.now);
-        self.plan(self.now + latency * (1 + slow), Event::WritingDone { node: node as u8, generation });
-    }
-
-    pub(super) fn disk_latency(&mut self, stream: Stream, syncs: bool) -> u64 {
-        if syncs {
-            1 + self.choices.exponential(stream, self.setup.disk.sync_latency)
-        } else {
-            1 + self.choices.below(stream, self.setup.disk.write_latency + 1)
-        }
+        let generation = self.nodes[node].generation;
+        let writing = self.nodes[node].running().and_then(|running| running.writing.as_ref());
+        let syncs = writing.and_then(|writing| writing.job.ops.get(writing.job.next)).is_some_and(is_sync);
+        let at = self.disk_time(node, syncs);
+        self.plan(at, Event::WritingDone { node: node as u8, generation });
     }
 
     /// An operation of a snapshot's writing ends, or the node crashes in it.
     pub(super) fn writing_done(&mut self, node: usize, generation: u32, event: Event) -> Result<(), Failure> {
-        if self.nodes[node].generation != generation || self.put_off(node, event) {
-            return Ok(());
-        }
-        let stalled_until = self.nodes[node].condition.stalled_until;
-        if self.now < stalled_until {
-            self.plan(stalled_until, event);
+        if !self.is_op_over(node, generation, event) {
             return Ok(());
         }
         self.count_event(event, generation.into());
@@ -122,9 +93,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             return;
         };
         self.counts.add(Effect::SnapshotsInterrupted);
-        if let Some(raft_core::journal::DiskOp::Write { file, offset, bytes }) =
-            writing.job.ops.get(writing.job.next)
-        {
+        if let Some(DiskOp::Write { file, offset, bytes }) = writing.job.ops.get(writing.job.next) {
             let World { nodes, choices, .. } = self;
             let Node { disk, disk_stream, .. } = &mut nodes[node];
             let sectors = choices.below(*disk_stream, (bytes.len() / SECTOR) as u64 + 1);
@@ -134,15 +103,14 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
 
     /// Something is to be read back. It is read when the time is up, from what the disk shows then.
     pub(super) fn start_reading(&mut self, node: usize, reading: Reading) {
-        let (stream, generation) = (self.nodes[node].disk_stream, self.nodes[node].generation);
-        let latency = self.disk_latency(stream, true);
+        let generation = self.nodes[node].generation;
+        // It takes about as long as a sync.
+        let at = self.disk_time(node, true);
         let Some(running) = self.nodes[node].running_mut() else { return };
         running.last_read += 1;
         let read = running.last_read;
         running.reads.insert(read, reading);
-        let slow = self.nodes[node].slowness(self.now);
-        let event = Event::ReadDone { node: node as u8, generation, read };
-        self.plan(self.now + latency * (1 + slow), event);
+        self.plan(at, Event::ReadDone { node: node as u8, generation, read });
     }
 
     pub(super) fn read_done(
@@ -152,12 +120,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         read: u32,
         event: Event,
     ) -> Result<(), Failure> {
-        if self.nodes[node].generation != generation || self.put_off(node, event) {
-            return Ok(());
-        }
-        let stalled_until = self.nodes[node].condition.stalled_until;
-        if self.now < stalled_until {
-            self.plan(stalled_until, event);
+        if !self.is_op_over(node, generation, event) {
             return Ok(());
         }
         self.count_event(event, read.into());
@@ -184,10 +147,10 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         }
     }
 
-    fn restore(&mut self, node: usize, job: &raft_core::replica::RestoreJob) -> Result<(), Failure> {
+    fn restore(&mut self, node: usize, job: &RestoreJob) -> Result<(), Failure> {
         let now = self.nodes[node].clock.at(self.now);
         let Node { disk, process, .. } = &mut self.nodes[node];
-        let crate::node::Process::Running(running) = process else { return Ok(()) };
+        let Process::Running(running) = process else { return Ok(()) };
         let restored = job.read(&mut |file, offset, bytes| Directory::read(disk, file, offset, bytes));
         let before = running.replica.applied();
         let is_whole = restored.is_ok();
@@ -198,8 +161,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         if !is_whole || replica.stopped().is_some() || applied == before {
             return Ok(());
         }
-        let digests =
-            (raft_core::replica::StateMachine::digest(replica.state()), replica.sessions().digest());
+        let digests = (StateMachine::digest(replica.state()), replica.sessions().digest());
         self.counts.add(if before.0 == 0 { Effect::RestoredAtStart } else { Effect::RestoredRunning });
         self.oracles.restored(node, applied, digests)?;
         self.fingerprint.add(applied.0);
@@ -207,16 +169,16 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         Ok(())
     }
 
-    fn load(&mut self, node: usize, job: &raft_core::replica::LoadJob) {
+    fn load(&mut self, node: usize, job: &LoadJob) {
         let now = self.nodes[node].clock.at(self.now);
         let Node { disk, process, .. } = &mut self.nodes[node];
-        let crate::node::Process::Running(running) = process else { return };
+        let Process::Running(running) = process else { return };
         let outcome = job.run(&mut |file, offset, bytes| Directory::read(disk, file, offset, bytes));
         self.counts.add(match outcome.loaded() {
-            raft_core::Loaded::Entries(_) => Effect::EntriesLoaded,
-            raft_core::Loaded::Chunk(_) => Effect::ChunksLoaded,
-            raft_core::Loaded::Gone => Effect::LoadsGone,
-            raft_core::Loaded::Damaged => Effect::LoadsDamaged,
+            Loaded::Entries(_) => Effect::EntriesLoaded,
+            Loaded::Chunk(_) => Effect::ChunksLoaded,
+            Loaded::Gone => Effect::LoadsGone,
+            Loaded::Damaged => Effect::LoadsDamaged,
         });
         running.replica.handle_loaded(now, outcome);
     }

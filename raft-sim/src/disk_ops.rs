@@ -1,0 +1,54 @@
+//! The virtual disk as a journal uses it: the operations that it asks for, and what it reads.
+
+use raft_core::journal::{Directory, DiskOp, ReadFailed};
+
+use crate::disk::{DiskError, VirtualDisk};
+
+impl Directory for VirtualDisk {
+    fn names(&self) -> Result<Vec<String>, ReadFailed> {
+        Ok(VirtualDisk::names(self).map(str::to_owned).collect())
+    }
+
+    fn read(&self, file: &str, offset: u64, bytes: u64) -> Result<Vec<u8>, ReadFailed> {
+        let content = VirtualDisk::read(self, file).ok_or(ReadFailed::Missing)?;
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
+        let length = usize::try_from(bytes).unwrap_or(usize::MAX).min(content.len() - start);
+        Ok(content[start..start + length].to_vec())
+    }
+}
+
+/// Performs an operation as a healthy disk does.
+pub(crate) fn perform(disk: &mut VirtualDisk, op: &DiskOp) -> Result<(), DiskError> {
+    match op {
+        DiskOp::Create { file, bytes } => {
+            disk.create(file, *bytes);
+            Ok(())
+        }
+        DiskOp::Write { file, offset, bytes } => disk.write(file, *offset, bytes),
+        DiskOp::Sync { file } => disk.sync(file),
+        DiskOp::Remove { file } => disk.remove(file),
+        DiskOp::SyncDirectory => {
+            disk.sync_directory();
+            Ok(())
+        }
+    }
+}
+
+/// Whether an operation makes something durable.
+pub(crate) fn is_sync(op: &DiskOp) -> bool {
+    match op {
+        DiskOp::Sync { .. } | DiskOp::SyncDirectory => true,
+        DiskOp::Create { .. } | DiskOp::Write { .. } | DiskOp::Remove { .. } => false,
+    }
+}
+
+/// An operation in words.
+pub(crate) fn describe(op: &DiskOp) -> String {
+    match op {
+        DiskOp::Create { file, bytes } => format!("create {file} of {bytes}"),
+        DiskOp::Write { file, offset, bytes } => format!("write {file} {offset}+{}", bytes.len()),
+        DiskOp::Sync { file } => format!("sync {file}"),
+        DiskOp::Remove { file } => format!("remove {file}"),
+        DiskOp::SyncDirectory => "sync directory".to_owned(),
+    }
+}
