@@ -12,16 +12,10 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-/// Exit codes, for scripts. 3 to 7 are kinds of failure found by a run, as `raft_sim::failure` gives them.
+/// Everything is as it must be. The exit codes of failures are in `raft_sim::failure`.
 pub(crate) const EXIT_OK: u8 = 0;
 /// Wrong flags, or a file that can't be read.
 pub(crate) const EXIT_USAGE: u8 = 2;
-/// A history that is not linearizable.
-pub(crate) const EXIT_LINEARIZABILITY: u8 = 4;
-/// A gate on coverage, budget or vacuity.
-pub(crate) const EXIT_GATE: u8 = 8;
-/// The checker's budget was spent before it knew.
-pub(crate) const EXIT_UNDECIDED: u8 = 9;
 
 /// Attacks a Raft cluster in a deterministic world. Without a command: `run --seeds 0..1000`.
 ///

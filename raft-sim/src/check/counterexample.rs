@@ -3,7 +3,6 @@
 use std::fmt;
 
 use super::history::{OperationId, ProcessId, Stamp};
-use super::model::Seen;
 use super::problem::{NEVER, Op, Problem};
 
 /// Why a history has no order.
@@ -147,8 +146,8 @@ pub(crate) fn sentence(
         |index: usize| format!("process {}'s {} of key {part}", shown[index].process, shown[index].text);
     let short = |index: usize| format!("process {}'s {}", shown[index].process, shown[index].text);
     for (reader, op) in ops.iter().enumerate() {
-        let Some(token) = seen_token(op) else { continue };
-        let writers: Vec<&Op> = whole.ops.iter().filter(|other| left_token(other) == Some(token)).collect();
+        let Some(token) = op.seen_token() else { continue };
+        let writers: Vec<&Op> = whole.ops.iter().filter(|other| other.left_token() == Some(token)).collect();
         if token != 0 && writers.is_empty() {
             return format!("{} found a value that nobody ever wrote.", named(reader));
         }
@@ -160,16 +159,16 @@ pub(crate) fn sentence(
             (token == 0 && writers.is_empty()) || writers.iter().all(|writer| writer.ret < over.call)
         };
         let over = ops.iter().position(|other| {
-            left_token(other).is_some_and(|left| left != token) && other.ret < op.call && there(other)
+            other.left_token().is_some_and(|left| left != token) && other.ret < op.call && there(other)
         });
         if let Some(over) = over {
             return format!("{} is stale: {} had already replaced that value.", named(reader), short(over));
         }
         let rival = ops.iter().enumerate().position(|(index, other)| {
-            index > reader && seen_token(other) == Some(token) && left_token(other).is_some()
+            index > reader && other.seen_token() == Some(token) && other.left_token().is_some()
         });
         if let Some(rival) = rival
-            && left_token(op).is_some()
+            && op.left_token().is_some()
             && writers.len() + usize::from(token == 0) == 1
             && ops.len() <= 3
         {
@@ -184,15 +183,4 @@ pub(crate) fn sentence(
             named(last)
         ),
     }
-}
-
-fn seen_token(op: &Op) -> Option<u32> {
-    match op.access?.seen {
-        Seen::Token(token) => Some(token),
-        Seen::Anything | Seen::Kind(_) | Seen::NotKind(_) => None,
-    }
-}
-
-fn left_token(op: &Op) -> Option<u32> {
-    op.access?.left
 }

@@ -76,6 +76,16 @@ pub enum Outcome<A> {
     Unknown,
 }
 
+impl<A> Outcome<A> {
+    /// What the client was told, if it was told anything.
+    pub fn answer(&self) -> Option<&A> {
+        match self {
+            Outcome::Ok { answer, .. } => Some(answer),
+            Outcome::Open | Outcome::Failed | Outcome::Unknown => None,
+        }
+    }
+}
+
 /// One operation with its outcome.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Record<O, A> {

@@ -8,7 +8,7 @@ pub use stats::stats;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::history::{History, Outcome};
+use super::history::History;
 use super::model::{Call, Model, Register};
 
 /// A key.
@@ -358,12 +358,4 @@ fn quoted(value: &str) -> String {
 
 fn shown(value: &Option<Value>) -> String {
     value.as_ref().map_or_else(|| "absent".to_owned(), |value| quoted(value))
-}
-
-/// The answer of a record, if it has one.
-pub(crate) fn answer_of<A>(outcome: &Outcome<A>) -> Option<&A> {
-    match outcome {
-        Outcome::Ok { answer, .. } => Some(answer),
-        Outcome::Open | Outcome::Failed | Outcome::Unknown => None,
-    }
 }

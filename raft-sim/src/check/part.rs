@@ -113,24 +113,22 @@ impl<'a, M: Model> Part<'a, M> {
 
     /// Searches on, for at most `quota` configurations; answers how many it took.
     pub(crate) fn search(&mut self, model: &M, quota: u64) -> u64 {
-        let mut states = self.states.take();
-        let mut search = self.search.take();
-        let mut machine = self.machine_with(model, states.take());
+        let (states, search) = (self.states.take(), self.search.take());
         let before = search.as_ref().map_or(0, Search::spent);
-        let search_ref = search.get_or_insert_with(|| Search::new(&self.problem, &mut machine));
-        let decision = match search_ref.run(&mut machine, quota) {
+        let mut machine = self.machine_with(model, states);
+        let mut search = search.unwrap_or_else(|| Search::new(&self.problem, &mut machine));
+        let decision = match search.run(&mut machine, quota) {
             Progress::Legal(order) => Decision::Legal(order),
             Progress::Illegal(at_least) => Decision::Illegal { hint: Vec::new(), at_least },
             Progress::Open => Decision::Open,
             Progress::Exhausted => Decision::Exhausted,
         };
-        let spent = search_ref.spent() - before;
-        let states = match machine {
+        let spent = search.spent() - before;
+        self.states = match machine {
             AnyMachine::Register(_) => None,
             AnyMachine::Generic(machine) => Some(machine.into_states()),
         };
-        self.states = states;
-        self.search = search;
+        self.search = Some(search);
         self.decision = decision;
         spent
     }

@@ -28,6 +28,19 @@ impl Op {
     pub(crate) fn optional(&self) -> bool {
         self.ret == NEVER
     }
+
+    /// The token that it saw, if it says exactly which.
+    pub(crate) fn seen_token(&self) -> Option<u32> {
+        match self.access?.seen {
+            Seen::Token(token) => Some(token),
+            Seen::Anything | Seen::Kind(_) | Seen::NotKind(_) => None,
+        }
+    }
+
+    /// The token that it left, if it changed anything.
+    pub(crate) fn left_token(&self) -> Option<u32> {
+        self.access?.left
+    }
 }
 
 /// The operations of one part that may have taken effect, sorted by call.
@@ -119,13 +132,10 @@ impl Problem {
         }
         let mut seen = vec![false; kinds.len()];
         for op in &self.ops {
-            if let Some(Access { seen: Seen::Token(token), .. }) = op.access {
+            if let Some(token) = op.seen_token() {
                 seen[token as usize] = true;
             }
         }
-        self.ops.retain(|op| {
-            let left = op.access.and_then(|access| access.left);
-            !op.optional() || left.is_none_or(|left| seen[left as usize])
-        });
+        self.ops.retain(|op| !op.optional() || op.left_token().is_none_or(|left| seen[left as usize]));
     }
 }

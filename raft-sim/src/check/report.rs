@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::counterexample::Counterexample;
 use super::history::{EventKind, History, OperationId, Outcome, Stamp};
+use crate::failure::FailureKind;
 
 /// Whether a history is linearizable.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,8 +43,8 @@ impl Verdict {
     pub fn exit_code(&self) -> u8 {
         match self {
             Verdict::Linearizable { .. } => 0,
-            Verdict::Violation(_) => 4,
-            Verdict::Unknown { .. } => 9,
+            Verdict::Violation(_) => FailureKind::Linearizability.exit_code(),
+            Verdict::Unknown { .. } => FailureKind::Undecided.exit_code(),
         }
     }
 }

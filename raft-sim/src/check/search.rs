@@ -203,9 +203,7 @@ impl Search {
         };
         let plain = access.is_some_and(|access| access.seen == Seen::Anything);
         if plain && plan.may_hide {
-            let mut open = std::mem::take(&mut plan.open);
-            open.clear();
-            plan.open = open;
+            plan.open.clear();
             plan.for_each_open(here, |plan, index| plan.open.push(index));
             let open = std::mem::take(&mut plan.open);
             for index in &open {
@@ -228,9 +226,7 @@ impl Search {
         let here = &mut self.scratch;
         loop {
             here.advance();
-            let mut open = std::mem::take(&mut plan.open);
-            open.clear();
-            plan.open = open;
+            plan.open.clear();
             let first_return = plan.for_each_open(here, |plan, index| {
                 if plan.required[index as usize].read_only {
                     plan.open.push(index);

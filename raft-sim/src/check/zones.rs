@@ -13,7 +13,6 @@
 //! two forward zones that overlap, or a backward zone strictly inside a forward one. If no two exclude each
 //! other, sorting by `min(f, s)` gives an order.
 
-use super::model::Seen;
 use super::problem::{NEVER, Problem};
 
 /// What the fast path found.
@@ -87,7 +86,7 @@ pub(crate) fn decide(problem: &Problem) -> Zones {
 fn writers(problem: &Problem, tokens: usize) -> Option<Vec<u32>> {
     let mut writer = vec![NOBODY; tokens];
     for (index, op) in problem.ops.iter().enumerate() {
-        let Some(left) = op.access.and_then(|access| access.left) else { continue };
+        let Some(left) = op.left_token() else { continue };
         let slot = &mut writer[left as usize];
         if left as usize == INITIAL || *slot != NOBODY {
             return None;
@@ -121,10 +120,7 @@ fn kept(problem: &Problem, writer: &[u32]) -> Result<Vec<bool>, Vec<u32>> {
 }
 
 fn seen_token(problem: &Problem, index: u32) -> Option<usize> {
-    match problem.ops[index as usize].access?.seen {
-        Seen::Token(token) => Some(token as usize),
-        Seen::Anything | Seen::Kind(_) | Seen::NotKind(_) => None,
-    }
+    problem.ops[index as usize].seen_token().map(|token| token as usize)
 }
 
 impl<'a> Blocks<'a> {
@@ -245,8 +241,7 @@ impl<'a> Blocks<'a> {
     }
 
     fn left(&self, index: u32) -> usize {
-        let access = self.problem.ops[index as usize].access;
-        access.and_then(|access| access.left).map_or(INITIAL, |left| left as usize)
+        self.problem.ops[index as usize].left_token().map_or(INITIAL, |left| left as usize)
     }
 
     /// Compare-and-sets that saw each other's tokens in a ring.

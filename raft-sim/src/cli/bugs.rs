@@ -10,9 +10,10 @@ use std::process::Command;
 use std::time::Instant as WallClock;
 
 use clap::Args;
+use raft_sim::failure::FailureKind;
 use serde_json::Value;
 
-use super::{EXIT_GATE, EXIT_OK};
+use super::EXIT_OK;
 
 /// Where the three hunts for each bug start: the median of three is reported.
 const RANGES: [u64; 3] = [0, 1_000_000, 2_000_000];
@@ -61,7 +62,7 @@ pub(crate) fn main(arguments: &BugsArguments) -> Result<u8, String> {
     for bug in &bugs {
         all_good &= nursery.plant(bug)?;
     }
-    Ok(if all_good { EXIT_OK } else { EXIT_GATE })
+    Ok(if all_good { EXIT_OK } else { FailureKind::Gate.exit_code() })
 }
 
 fn source_root() -> Result<PathBuf, String> {

@@ -16,7 +16,7 @@ use raft_sim::failure::FailureKind;
 use raft_sim::run::{RunOptions, RunReport, run_seed};
 
 use super::summary::Totals;
-use super::{EXIT_GATE, EXIT_OK, Seeds, create, parse_duration, parse_seeds};
+use super::{EXIT_OK, Seeds, create, parse_duration, parse_seeds};
 
 /// How the run is cut.
 #[derive(Args, Clone, Debug, Default)]
@@ -60,7 +60,7 @@ pub(crate) fn main(arguments: &RunArguments) -> Result<u8, String> {
     Ok(match totals.worst() {
         Some(kind) => kind.exit_code(),
         None if gates.is_empty() => EXIT_OK,
-        None => EXIT_GATE,
+        None => FailureKind::Gate.exit_code(),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Action, Answer, Key, KvHistory, answer_of};
+use super::{Action, Answer, Key, KvHistory};
 use crate::check::history::ProcessId;
 use crate::check::report::HistoryStats;
 
@@ -19,7 +19,7 @@ pub fn stats(history: &KvHistory) -> HistoryStats {
         *writer = writer.filter(|process| *process == record.process);
     }
     let reads = history.records().iter().filter(|record| {
-        let value = match answer_of(&record.outcome) {
+        let value = match record.outcome.answer() {
             Some(Answer::Got { value: Some(value), .. } | Answer::Mismatch { saw: Some(value), .. }) => value,
             Some(
                 Answer::Got { value: None, .. }

@@ -42,10 +42,10 @@ impl Plan {
             optional_words: optional.len().div_ceil(64),
             is_register: problem.kinds.is_some(),
             may_hide: problem.kinds.is_some() && problem.all_seen_exactly(),
-            required_seers: by_token(&required, tokens, seen),
-            optional_seers: by_token(&optional, tokens, seen),
-            required_writers: by_token(&required, tokens, left),
-            optional_writers: by_token(&optional, tokens, left),
+            required_seers: by_token(&required, tokens, Op::seen_token),
+            optional_seers: by_token(&optional, tokens, Op::seen_token),
+            required_writers: by_token(&required, tokens, Op::left_token),
+            optional_writers: by_token(&optional, tokens, Op::left_token),
             required,
             optional,
             places: soon.into_iter().chain(late).collect(),
@@ -125,7 +125,7 @@ impl Plan {
         if !self.may_hide {
             return true;
         }
-        let sees = |op: &Op| op.access.is_some_and(|access| access.seen == Seen::Token(token));
+        let sees = |op: &Op| op.seen_token() == Some(token);
         open.iter().any(|other| sees(&self.required[*other as usize]))
             || self.optional_seers[token as usize].iter().any(|other| {
                 *other != index
@@ -174,21 +174,10 @@ fn window(required: &[Op]) -> usize {
     widths.max().unwrap_or(0)
 }
 
-fn seen(access: Access) -> Option<u32> {
-    match access.seen {
-        Seen::Token(token) => Some(token),
-        Seen::Anything | Seen::Kind(_) | Seen::NotKind(_) => None,
-    }
-}
-
-fn left(access: Access) -> Option<u32> {
-    access.left
-}
-
-fn by_token(ops: &[Op], tokens: usize, token: fn(Access) -> Option<u32>) -> Vec<Vec<u32>> {
+fn by_token(ops: &[Op], tokens: usize, token: fn(&Op) -> Option<u32>) -> Vec<Vec<u32>> {
     let mut lists = vec![Vec::new(); tokens];
     for (index, op) in ops.iter().enumerate() {
-        if let Some(token) = op.access.and_then(token) {
+        if let Some(token) = token(op) {
             lists[token as usize].push(index as u32);
         }
     }
