@@ -174,6 +174,50 @@ impl Choices {
     }
 }
 
+/// Decisions from one stream.
+#[derive(Debug)]
+pub struct Draw<'a> {
+    choices: &'a mut Choices,
+    stream: Stream,
+}
+
+impl<'a> Draw<'a> {
+    /// Decisions from that stream.
+    pub(crate) fn new(choices: &'a mut Choices, stream: Stream) -> Draw<'a> {
+        Draw { choices, stream }
+    }
+
+    /// One of 0 up to below `count`, which must not be 0.
+    pub fn below(&mut self, count: u64) -> u64 {
+        self.choices.below(self.stream, count)
+    }
+
+    /// One of `low..=high`.
+    pub fn between(&mut self, low: u64, high: u64) -> u64 {
+        self.choices.between(self.stream, low, high)
+    }
+
+    /// See [`Choices::log_uniform`]; `high` counts for at least `low`.
+    pub(crate) fn log_uniform(&mut self, low: u64, high: u64) -> u64 {
+        self.choices.log_uniform(self.stream, low, high.max(low))
+    }
+
+    /// See [`Choices::exponential`].
+    pub(crate) fn exponential(&mut self, mean: u64) -> u64 {
+        self.choices.exponential(self.stream, mean)
+    }
+
+    /// Opens another stream: see [`Choices::stream`].
+    pub(crate) fn stream(&mut self, name: &str, a: u64, b: u64) -> Stream {
+        self.choices.stream(name, a, b)
+    }
+
+    /// Decisions from another stream, for a while.
+    pub(crate) fn of(&mut self, stream: Stream) -> Draw<'_> {
+        Draw { choices: self.choices, stream }
+    }
+}
+
 /// A byte stretched over the answers. What has one answer only takes none.
 fn from_bytes(bytes: &[u8], position: &mut usize, count: u64) -> u64 {
     if count == 1 {

@@ -32,6 +32,7 @@ mod user;
 pub mod workload;
 mod world;
 
+pub use choices::Draw;
 pub use machine::Machine;
 pub use user::Check;
-pub use workload::{Answer, Ask, Draw};
+pub use workload::{Answer, Ask};

@@ -8,7 +8,7 @@ mod faults;
 mod settings;
 mod setup;
 
-use crate::choices::{Choices, Stream};
+use crate::choices::{Choices, Draw};
 
 pub use settings::Settings;
 pub use setup::{CrashSetup, DiskSetup, LoadSetup, Mode, NetworkSetup, Setup};
@@ -16,14 +16,15 @@ pub use setup::{CrashSetup, DiskSetup, LoadSetup, Mode, NetworkSetup, Setup};
 /// What a seed means.
 #[must_use]
 pub fn draw(seed: u64, choices: &mut Choices) -> Setup {
-    let mut d = Draw { stream: choices.stream("swarm", 0, 0), choices };
+    let stream = choices.stream("swarm", 0, 0);
+    let mut d = Draw::new(choices, stream);
     let mode = match d.below(16) {
         1 => Mode::Control,
         2 | 3 => Mode::Everything,
         _ => Mode::Swarm,
     };
     let voters = [3, 3, 3, 5, 5, 5, 1, 2, 4, 6, 7, 3][d.below(12) as usize];
-    let events = if d.one_in(24) { d.between(80_000, 250_000) } else { d.between(18_000, 36_000) };
+    let events = if one_in(&mut d, 24) { d.between(80_000, 250_000) } else { d.between(18_000, 36_000) };
     let settings = settings::draw(&mut d);
     let timeout = settings.election_timeout;
     let mut setup = Setup {
@@ -33,7 +34,7 @@ pub fn draw(seed: u64, choices: &mut Choices) -> Setup {
         events,
         horizon: timeout * d.between(300, 900),
         network: draw_network(&mut d, mode, timeout),
-        disk: DiskSetup { write_latency: d.between(1, 50), sync_latency: d.log(10, timeout / 40) },
+        disk: DiskSetup { write_latency: d.between(1, 50), sync_latency: d.log_uniform(10, timeout / 40) },
         crash: draw_crashes(&mut d, mode, timeout),
         load: draw_load(&mut d, timeout),
         clock_ppm: draw_clocks(&mut d, mode, voters),
@@ -45,74 +46,50 @@ pub fn draw(seed: u64, choices: &mut Choices) -> Setup {
     setup
 }
 
-/// A stream and where its decisions come from.
-struct Draw<'a> {
-    choices: &'a mut Choices,
-    stream: Stream,
+/// A probability in parts per million that is zero half of the time, else log-uniform up to a most.
+fn intensity(d: &mut Draw<'_>, mode: Mode, ppm_max: u32) -> u32 {
+    let on = d.below(2) == 1;
+    let ppm = d.log_uniform(100, u64::from(ppm_max)) as u32;
+    match mode {
+        Mode::Control => 0,
+        Mode::Everything => ppm,
+        Mode::Swarm if on => ppm,
+        Mode::Swarm => 0,
+    }
 }
 
-impl Draw<'_> {
-    /// The same from another stream.
-    fn of(&mut self, stream: Stream) -> Draw<'_> {
-        Draw { choices: &mut *self.choices, stream }
-    }
-
-    fn below(&mut self, count: u64) -> u64 {
-        self.choices.below(self.stream, count)
-    }
-
-    fn between(&mut self, low: u64, high: u64) -> u64 {
-        self.choices.between(self.stream, low, high)
-    }
-
-    fn log(&mut self, low: u64, high: u64) -> u64 {
-        self.choices.log_uniform(self.stream, low, high.max(low))
-    }
-
-    fn one_in(&mut self, count: u64) -> bool {
-        self.below(count) == count - 1
-    }
-
-    /// A probability that is zero half of the time, else log-uniform up to a most.
-    fn intensity(&mut self, mode: Mode, ppm_max: u32) -> u32 {
-        let on = self.below(2) == 1;
-        let ppm = self.log(100, u64::from(ppm_max)) as u32;
-        match mode {
-            Mode::Control => 0,
-            Mode::Everything => ppm,
-            Mode::Swarm if on => ppm,
-            Mode::Swarm => 0,
-        }
-    }
+/// Yes, one time in `count`.
+fn one_in(d: &mut Draw<'_>, count: u64) -> bool {
+    d.below(count) == count - 1
 }
 
 fn draw_network(d: &mut Draw<'_>, mode: Mode, timeout: u64) -> NetworkSetup {
-    let latency = d.log(30, timeout / 60);
+    let latency = d.log_uniform(30, timeout / 60);
     NetworkSetup {
         latency,
-        jitter: if d.below(4) == 0 { 0 } else { d.log(1, latency * 2) },
+        jitter: if d.below(4) == 0 { 0 } else { d.log_uniform(1, latency * 2) },
         asymmetry: d.between(1, 3),
-        loss_ppm: d.intensity(mode, 250_000),
-        duplicate_ppm: d.intensity(mode, 200_000),
-        reorder_ppm: d.intensity(mode, 250_000),
-        spike_ppm: d.intensity(mode, 20_000),
-        spike: d.log(timeout / 10, timeout * 3),
-        old_ppm: d.intensity(mode, 20_000),
-        old: d.log(timeout / 2, timeout * 40),
-        corrupt_ppm: d.intensity(mode, 20_000),
-        misdirect_ppm: d.intensity(mode, 10_000),
+        loss_ppm: intensity(d, mode, 250_000),
+        duplicate_ppm: intensity(d, mode, 200_000),
+        reorder_ppm: intensity(d, mode, 250_000),
+        spike_ppm: intensity(d, mode, 20_000),
+        spike: d.log_uniform(timeout / 10, timeout * 3),
+        old_ppm: intensity(d, mode, 20_000),
+        old: d.log_uniform(timeout / 2, timeout * 40),
+        corrupt_ppm: intensity(d, mode, 20_000),
+        misdirect_ppm: intensity(d, mode, 10_000),
     }
 }
 
 fn draw_crashes(d: &mut Draw<'_>, mode: Mode, timeout: u64) -> CrashSetup {
     CrashSetup {
-        action_ppm: d.intensity(mode, 600),
-        disk_ppm: d.intensity(mode, 1_500),
-        recovery_ppm: d.intensity(mode, 60_000),
+        action_ppm: intensity(d, mode, 600),
+        disk_ppm: intensity(d, mode, 1_500),
+        recovery_ppm: intensity(d, mode, 60_000),
         transfer_ppm: 0,
         hot: d.between(1, 10) as u32,
         power_ppm: d.between(0, 1_000_000) as u32,
-        down: d.log(timeout / 20, timeout * 3),
+        down: d.log_uniform(timeout / 20, timeout * 3),
     }
 }
 
@@ -127,25 +104,26 @@ fn draw_load(d: &mut Draw<'_>, timeout: u64) -> LoadSetup {
     LoadSetup {
         clients: d.between(2, 12) as u32,
         keys: d.between(1, 6) as u32,
-        think: d.log(timeout / 100, timeout / 2),
-        burst_ppm: d.log(1_000, 200_000) as u32,
+        think: d.log_uniform(timeout / 100, timeout / 2),
+        burst_ppm: d.log_uniform(1_000, 200_000) as u32,
         burst: d.between(2, 30) as u32,
         timeout: timeout * d.between(1, 8),
         attempts: d.between(1, 6) as u32,
         sessionless_ppm: d.between(100_000, 600_000) as u32,
         weights,
-        latency: d.log(10, timeout / 40),
-        padding: if d.below(3) == 0 { 0 } else { d.log(16, 2_048) },
+        latency: d.log_uniform(10, timeout / 40),
+        padding: if d.below(3) == 0 { 0 } else { d.log_uniform(16, 2_048) },
     }
 }
 
 /// In one run of four snapshots are large and go in many small pieces; and transfers are interrupted. Drawn from a
 /// stream of its own, so that it changes no older draw.
 fn draw_transfers(setup: &mut Setup, choices: &mut Choices) {
-    let mut d = Draw { stream: choices.stream("transfers", 0, 0), choices };
-    setup.crash.transfer_ppm = d.intensity(setup.mode, 100_000);
+    let stream = choices.stream("transfers", 0, 0);
+    let mut d = Draw::new(choices, stream);
+    setup.crash.transfer_ppm = intensity(&mut d, setup.mode, 100_000);
     let (padding, piece) = (d.between(512, 2_048), d.between(16, 64));
-    if d.one_in(4) {
+    if one_in(&mut d, 4) {
         let settings = &mut setup.settings;
         setup.load.padding = padding;
         settings.chunk_bytes_max = piece;
@@ -168,7 +146,7 @@ fn draw_transfers(setup: &mut Setup, choices: &mut Choices) {
 }
 
 fn draw_clocks(d: &mut Draw<'_>, mode: Mode, voters: u8) -> Vec<i32> {
-    let most = if mode == Mode::Control || d.below(2) == 0 { 0 } else { d.log(10, 100_000) };
+    let most = if mode == Mode::Control || d.below(2) == 0 { 0 } else { d.log_uniform(10, 100_000) };
     (0..voters).map(|_| d.between(0, 2 * most) as i32 - most as i32).collect()
 }
 

@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
+use crate::choices::Draw;
 use crate::failure::{Failure, FailureKind};
 use crate::machine::Machine;
 use crate::run::{RunOptions, RunReport, run_with};
-use crate::workload::{AnswerOf, AskOf, At, Draw, OperationHandle, Witnessed, Workload};
+use crate::workload::{AnswerOf, AskOf, At, OperationHandle, Witnessed, Workload};
 
 /// What to run instead of the seeds in the code: `RAFT_SIM_SEEDS=5000` runs so many, from `RAFT_SIM_START` on.
 const SEEDS_VARIABLE: &str = "RAFT_SIM_SEEDS";

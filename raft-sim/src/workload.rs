@@ -4,7 +4,7 @@ pub mod kv;
 
 use raft_core::replica::StateMachine;
 
-use crate::choices::{Choices, Stream};
+use crate::choices::Draw;
 use crate::failure::Failure;
 
 /// One operation.
@@ -30,25 +30,6 @@ pub enum Answer<R, A> {
 
 /// The answer that a state machine's client gets.
 pub type AnswerOf<S> = Answer<<S as StateMachine>::Response, <S as StateMachine>::Answer>;
-
-/// A client's decisions: a stream of its own.
-#[derive(Debug)]
-pub struct Draw<'a> {
-    pub(crate) choices: &'a mut Choices,
-    pub(crate) stream: Stream,
-}
-
-impl Draw<'_> {
-    /// One of 0 up to below `count`, which must not be 0.
-    pub fn below(&mut self, count: u64) -> u64 {
-        self.choices.below(self.stream, count)
-    }
-
-    /// One of `low..=high`.
-    pub fn between(&mut self, low: u64, high: u64) -> u64 {
-        self.choices.between(self.stream, low, high)
-    }
-}
 
 /// Names an operation in the history.
 pub type OperationHandle = u64;

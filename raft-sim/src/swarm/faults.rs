@@ -1,7 +1,7 @@
 //! Draws the schedule: each kind from a stream of its own, so that a new kind changes no old schedule.
 
 use super::{Mode, Setup};
-use crate::choices::{Choices, Stream};
+use crate::choices::{Choices, Draw};
 use crate::schedule::{Fault, FaultKind, MESSAGE_KINDS, Shape, Target};
 
 /// A bound on a schedule's length, whatever the intensities.
@@ -71,7 +71,7 @@ pub(super) fn draw(setup: &Setup, choices: &mut Choices) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (number, (kind, gap, duration)) in (0..).zip(KINDS) {
         let stream = choices.stream("schedule", number, 0);
-        draw_kind(setup, choices, stream, (kind, gap, duration), &mut faults);
+        draw_kind(setup, &mut Draw::new(choices, stream), (kind, gap, duration), &mut faults);
     }
     faults.sort_by_key(|fault| fault.at);
     faults.truncate(FAULTS_MAX);
@@ -80,15 +80,14 @@ pub(super) fn draw(setup: &Setup, choices: &mut Choices) -> Vec<Fault> {
 
 fn draw_kind(
     setup: &Setup,
-    choices: &mut Choices,
-    stream: Stream,
+    d: &mut Draw<'_>,
     (kind, gap, duration): (Kind, u64, u64),
     faults: &mut Vec<Fault>,
 ) {
     let hundredth = setup.settings.election_timeout / 100;
-    let on = choices.below(stream, 2) == 1;
-    let gap_mean = hundredth * choices.log_uniform(stream, gap, gap * 30);
-    let duration_mean = hundredth * choices.log_uniform(stream, 1, duration);
+    let on = d.below(2) == 1;
+    let gap_mean = hundredth * d.log_uniform(gap, gap * 30);
+    let duration_mean = hundredth * d.log_uniform(1, duration);
     let possible = match kind {
         // A damaged node needs others that are not.
         Kind::Rot | Kind::RotUnnoticed | Kind::Overtake => setup.voters >= 3,
@@ -124,23 +123,23 @@ fn draw_kind(
         return;
     }
     let before = faults.len();
-    let mut at = choices.exponential(stream, gap_mean);
+    let mut at = d.exponential(gap_mean);
     while at < setup.horizon && faults.len() - before < FAULTS_MAX {
-        let duration = 1 + choices.exponential(stream, duration_mean);
-        let what = draw_what(setup, choices, stream, kind);
+        let duration = 1 + d.exponential(duration_mean);
+        let what = draw_what(setup, d, kind);
         faults.push(Fault { at, duration, what });
-        at += 1 + choices.exponential(stream, gap_mean);
+        at += 1 + d.exponential(gap_mean);
     }
 }
 
-fn draw_what(setup: &Setup, choices: &mut Choices, stream: Stream, kind: Kind) -> FaultKind {
+fn draw_what(setup: &Setup, d: &mut Draw<'_>, kind: Kind) -> FaultKind {
     let voters = u64::from(setup.voters);
     let all = (1u16 << voters) - 1;
-    let leader = choices.below(stream, 4) == 3;
-    let one = 1u16 << choices.below(stream, voters);
+    let leader = d.below(4) == 3;
+    let one = 1u16 << d.below(voters);
     let target = if leader { Target::Leader } else { Target::Nodes(one) };
-    let several = choices.below(stream, u64::from(all) + 1) as u16 | one;
-    let number = choices.below(stream, 1 << 62);
+    let several = d.below(u64::from(all) + 1) as u16 | one;
+    let number = d.below(1 << 62);
     let every = u32::MAX;
     match kind {
         Kind::Kill => FaultKind::Kill(if leader { target } else { Target::Nodes(several) }),

@@ -6,7 +6,7 @@ use raft_core::wire::{DATAGRAM_BYTES_MIN, WireConfig};
 use raft_core::{Config, Span};
 use serde::{Deserialize, Serialize};
 
-use super::Draw;
+use crate::choices::Draw;
 
 /// The settings of a node, as plain numbers. Times are in microseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,51 +115,56 @@ fn count(number: u64) -> usize {
 
 /// The settings of a run: every bound from its minimum up. In this order: a decision is known by its place in the stream.
 pub(super) fn draw(d: &mut Draw<'_>) -> Settings {
-    let timeout = d.log(30_000, 1_000_000);
+    let timeout = d.log_uniform(30_000, 1_000_000);
     let heartbeat = timeout / d.between(3, 12);
-    let command_bytes_max = d.log(160, 1 << 20);
-    let append_bytes_max = d.log(1, 64 << 10);
+    let command_bytes_max = d.log_uniform(160, 1 << 20);
+    let append_bytes_max = d.log_uniform(1, 64 << 10);
     // Room for the largest append and the largest piece of a snapshot.
-    let message_bytes_max = append_bytes_max + command_bytes_max + (64 << 10) + d.log(1 << 10, 1 << 16);
+    let message_bytes_max =
+        append_bytes_max + command_bytes_max + (64 << 10) + d.log_uniform(1 << 10, 1 << 16);
     // Snapshots, memory and repair: from a stream of their own, so that they changed no older draw.
-    let memory = d.choices.stream("memory", 0, 0);
+    let memory = d.stream("memory", 0, 0);
     // One run in six takes no snapshots.
     let takes_none = d.of(memory).below(6) == 0;
     // Small pieces more often: a transfer of many is what is interrupted.
     let piece_bytes_max = if d.of(memory).below(2) == 0 { 1 << 10 } else { 64 << 10 };
     Settings {
-        retransmit_min: d.of(memory).log(100, timeout / 4),
-        cache_bytes_max: if d.of(memory).below(4) == 0 { 0 } else { d.of(memory).log(64, 1 << 20) },
-        chunk_bytes_max: d.of(memory).log(64, piece_bytes_max),
-        chunks_in_flight_max: d.of(memory).log(1, 16),
-        trailing_entries: if d.of(memory).below(2) == 0 { 0 } else { d.of(memory).log(1, 2_000) },
-        pinned_bytes_max: d.of(memory).log(1, 1 << 20),
-        snapshot_after_bytes: if takes_none { u64::MAX } else { d.of(memory).log(200, 64 << 10) },
-        snapshot_after_terms: if takes_none { u64::MAX } else { d.of(memory).log(2, 1 << 10) },
-        recovered_bytes_max: if d.of(memory).below(4) == 0 { 0 } else { d.of(memory).log(64, 1 << 20) },
+        retransmit_min: d.of(memory).log_uniform(100, timeout / 4),
+        cache_bytes_max: if d.of(memory).below(4) == 0 { 0 } else { d.of(memory).log_uniform(64, 1 << 20) },
+        chunk_bytes_max: d.of(memory).log_uniform(64, piece_bytes_max),
+        chunks_in_flight_max: d.of(memory).log_uniform(1, 16),
+        trailing_entries: if d.of(memory).below(2) == 0 { 0 } else { d.of(memory).log_uniform(1, 2_000) },
+        pinned_bytes_max: d.of(memory).log_uniform(1, 1 << 20),
+        snapshot_after_bytes: if takes_none { u64::MAX } else { d.of(memory).log_uniform(200, 64 << 10) },
+        snapshot_after_terms: if takes_none { u64::MAX } else { d.of(memory).log_uniform(2, 1 << 10) },
+        recovered_bytes_max: if d.of(memory).below(4) == 0 {
+            0
+        } else {
+            d.of(memory).log_uniform(64, 1 << 20)
+        },
         election_timeout: timeout,
         heartbeat_interval: heartbeat,
         retransmit_after: d.between(timeout / 8, timeout),
         append_bytes_max,
-        window_bytes_max: d.log(1, 1 << 20),
-        window_appends_max: d.log(1, 64),
-        uncommitted_bytes_max: d.log(64, 1 << 20),
+        window_bytes_max: d.log_uniform(1, 1 << 20),
+        window_appends_max: d.log_uniform(1, 64),
+        uncommitted_bytes_max: d.log_uniform(64, 1 << 20),
         command_bytes_max,
-        unsynced_bytes_max: d.log(64, 1 << 20),
-        apply_bytes_max: d.log(1, 1 << 20),
-        shelf_bytes_max: if d.below(3) == 0 { 0 } else { d.log(64, 256 << 10) },
-        reads_max: d.log(1, 1 << 10),
+        unsynced_bytes_max: d.log_uniform(64, 1 << 20),
+        apply_bytes_max: d.log_uniform(1, 1 << 20),
+        shelf_bytes_max: if d.below(3) == 0 { 0 } else { d.log_uniform(64, 256 << 10) },
+        reads_max: d.log_uniform(1, 1 << 10),
         read_timeout: timeout * d.between(1, 10),
         proposal_timeout: timeout * d.between(1, 20),
-        proposals_max: d.log(1, 1 << 10),
-        sessions_max: d.log(2, 64),
-        session_bytes_max: d.log(64, 1 << 16),
-        tickets_max: d.log(2, 1 << 10),
+        proposals_max: d.log_uniform(1, 1 << 10),
+        sessions_max: d.log_uniform(2, 64),
+        session_bytes_max: d.log_uniform(64, 1 << 16),
+        tickets_max: d.log_uniform(2, 1 << 10),
         forwarding: d.below(4) != 0,
         forward_retry: d.between(timeout / 8, timeout * 2),
-        segment_bytes: 512 * d.log(8, 512),
-        batch_bytes_max: d.log(1, 64 << 10),
-        datagram_bytes_max: d.log(DATAGRAM_BYTES_MIN as u64, 1_400),
+        segment_bytes: 512 * d.log_uniform(8, 512),
+        batch_bytes_max: d.log_uniform(1, 64 << 10),
+        datagram_bytes_max: d.log_uniform(DATAGRAM_BYTES_MIN as u64, 1_400),
         message_bytes_max,
         joining_bytes_max: message_bytes_max * d.between(2, 8),
     }

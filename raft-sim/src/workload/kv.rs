@@ -5,10 +5,11 @@ use std::sync::Arc;
 use crate::check::kv::{Action, Answer as Told, KvHistory, KvModel, Operation, stats};
 use crate::check::{Budget, ProcessId, Stamp, Verdict, check};
 use crate::check::{HistoryError, OperationId};
+use crate::choices::Draw;
 use crate::failure::{Failure, FailureKind};
 use crate::kv::{Command, Key, Kv, Query, Response, Versioned};
 use crate::swarm::LoadSetup;
-use crate::workload::{Answer, AnswerOf, Ask, AskOf, At, Draw, OperationHandle, Witnessed, Workload};
+use crate::workload::{Answer, AnswerOf, Ask, AskOf, At, OperationHandle, Witnessed, Workload};
 
 /// What the checker may spend on one history. A key of a run has a few hundred operations.
 const BUDGET: Budget = Budget { configurations: 2_000_000 };
@@ -59,12 +60,6 @@ impl KvWorkload {
             values: 0,
             error: None,
         }
-    }
-
-    /// What the clients saw.
-    #[must_use]
-    pub fn history(&self) -> &KvHistory {
-        &self.history
     }
 
     /// Far apart, so that increments of one never reach another.

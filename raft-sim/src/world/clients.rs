@@ -14,12 +14,12 @@ use raft_core::Refused;
 use raft_core::replica::{Outcome, SessionRequest, StateMachine, Ticket};
 
 use super::{Event, World};
-use crate::choices::Stream;
+use crate::choices::{Draw, Stream};
 use crate::client::{Asking, Doing};
 use crate::counts::Effect;
 use crate::failure::Failure;
 use crate::machine::{Machine, Padded};
-use crate::workload::{Answer, Ask, AskOf, At, Draw, Workload};
+use crate::workload::{Answer, Ask, AskOf, At, Workload};
 
 /// What a node answers a client.
 type OutcomeOf<S> = Outcome<<S as StateMachine>::Response, <S as StateMachine>::Answer>;
@@ -97,7 +97,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         if !one.sessionless && one.session.is_none() {
             return self.open_session(client);
         }
-        let mut draw = Draw { choices: &mut self.choices, stream: one.stream };
+        let mut draw = Draw::new(&mut self.choices, one.stream);
         let ask = self.workload.ask(&mut draw, client as u32);
         self.begin(client, ask, false);
     }
@@ -105,7 +105,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     fn next_closing(&mut self, client: usize) {
         let clients = self.clients.len() as u32;
         let one = &self.clients[client];
-        let mut draw = Draw { choices: &mut self.choices, stream: one.stream };
+        let mut draw = Draw::new(&mut self.choices, one.stream);
         match self.workload.closing(&mut draw, client as u32, clients, one.closing) {
             Some(ask) => self.begin(client, ask, true),
             None => self.clients[client].finished = true,
