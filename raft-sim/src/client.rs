@@ -19,7 +19,7 @@ pub(crate) struct Client<S: Machine> {
     /// Numbers what it waits for; what comes under an old number is late.
     pub(crate) token: u32,
     pub(crate) doing: Doing<S>,
-    /// Where it was answered last.
+    /// Whom it asks, until it has a reason to leave.
     pub(crate) node: usize,
     /// So many operations follow at once.
     pub(crate) burst: u32,

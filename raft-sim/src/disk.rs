@@ -228,19 +228,6 @@ impl VirtualDisk {
         self.durable_names.keys().map(String::as_str)
     }
 
-    /// Everything that processes see.
-    #[must_use]
-    pub fn snapshot(&self) -> BTreeMap<String, Vec<u8>> {
-        let bytes = |number: &u32| self.files.get(number).map(|file| (*file.cache).clone());
-        self.names.iter().filter_map(|(name, number)| Some((name.clone(), bytes(number)?))).collect()
-    }
-
-    /// Whether something is unsynced: bytes or names.
-    #[must_use]
-    pub fn is_dirty(&self) -> bool {
-        self.names != self.durable_names || self.files.values().any(|file| !file.dirty.is_empty())
-    }
-
     fn file_mut(&mut self, name: &str) -> Result<&mut File, DiskError> {
         let number = self.names.get(name).ok_or(DiskError::NoSuchFile)?;
         self.files.get_mut(number).ok_or(DiskError::NoSuchFile)

@@ -76,19 +76,6 @@ pub enum Query {
     },
 }
 
-impl Command {
-    /// The key that it is about.
-    #[must_use]
-    pub fn key(&self) -> Key {
-        match self {
-            Command::Put { key, .. }
-            | Command::Delete { key }
-            | Command::CompareAndSet { key, .. }
-            | Command::Increment { key, .. } => *key,
-        }
-    }
-}
-
 /// The state. Deleted keys stay as tombstones, because their version is part of the answer.
 ///
 /// Invariant: `digest` is the wrapping sum of the digests of all keys ever written.
@@ -103,11 +90,6 @@ impl Kv {
     #[must_use]
     pub fn get(&self, key: Key) -> Versioned {
         self.keys.get(&key).copied().unwrap_or_default()
-    }
-
-    /// All keys ever written, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (Key, Versioned)> + '_ {
-        self.keys.iter().map(|(key, held)| (*key, *held))
     }
 
     fn set(&mut self, index: Index, key: Key, value: Option<i64>) -> Response {
@@ -229,7 +211,7 @@ mod tests {
         assert_eq!(a.digest(), b.digest());
         b.apply(Index(3), Command::Put { key: Key(1), value: 1 });
         assert_ne!(a.digest(), b.digest(), "the version counts");
-        let sum = b.iter().fold(0u64, |sum, (key, held)| sum.wrapping_add(digest_of(key, held)));
+        let sum = b.keys.iter().fold(0u64, |sum, (key, held)| sum.wrapping_add(digest_of(*key, *held)));
         assert_eq!(b.digest(), Some(sum));
     }
 }

@@ -63,10 +63,6 @@ impl<S> Observed<S> {
     pub(crate) fn take_applied(&mut self) -> Vec<Applied> {
         std::mem::take(&mut self.applied)
     }
-
-    pub(crate) fn has_applied(&self) -> bool {
-        !self.applied.is_empty()
-    }
 }
 
 impl<S: StateMachine> StateMachine for Observed<S> {

@@ -12,7 +12,7 @@ pub(crate) struct Packet {
     pub(crate) to: u8,
     /// The kind of the message that it is of, for partitions by kind.
     pub(crate) kind: u8,
-    /// How often the sender had been started.
+    /// The sender's generation when it sent this.
     pub(crate) generation: u32,
     /// Numbers the datagrams of a link.
     order: u64,
@@ -116,7 +116,7 @@ impl Network {
         // Two decisions for each datagram, and more only for what is rare.
         let fate = if healed { Fate::Plain } else { Fate::of(setup, choices.below(stream, PPM)) };
         let latency = (setup.latency + choices.below(stream, setup.jitter + 1)) * link.factor;
-        let at = now + latency.max(1);
+        let mut at = now + latency.max(1);
         let mut packet = Packet {
             from: out.from as u8,
             to: out.to as u8,
@@ -125,47 +125,32 @@ impl Network {
             order,
             ..Packet::default()
         };
+        let mut flipped = None;
         match fate {
             Fate::Plain => {}
-            Fate::Lost => {
-                counts.add(Effect::DroppedLoss);
-                return;
-            }
+            Fate::Lost => return counts.add(Effect::DroppedLoss),
             Fate::Doubled => {
                 let again = at + choices.below(stream, latency * 4 + 2);
-                let copy = self.store(Packet { duplicate: true, ..packet.clone() }, out.bytes);
-                deliver(again, copy);
-            }
-            Fate::Delayed => {
-                let later = at + choices.below(stream, latency * 6 + 2);
-                let id = self.store(packet, out.bytes);
-                deliver(later, id);
-                return;
-            }
-            Fate::Spiked => {
-                let later = at + choices.below(stream, setup.spike + 1);
-                let id = self.store(packet, out.bytes);
-                deliver(later, id);
-                return;
+                deliver(again, self.store(Packet { duplicate: true, ..packet.clone() }, out.bytes));
             }
             Fate::Old => {
                 let later = at + choices.below(stream, setup.old + 1);
-                let copy = self.store(Packet { duplicate: true, ..packet.clone() }, out.bytes);
-                deliver(later, copy);
+                deliver(later, self.store(Packet { duplicate: true, ..packet.clone() }, out.bytes));
             }
+            Fate::Delayed => at += choices.below(stream, latency * 6 + 2),
+            Fate::Spiked => at += choices.below(stream, setup.spike + 1),
             Fate::Corrupted => {
                 packet.corrupted = true;
-                let bit = choices.below(stream, (out.bytes.len() as u64 * 8).max(1)) as usize;
-                let id = self.store(packet, out.bytes);
-                if let Some(byte) = self.packets[id as usize].bytes.get_mut(bit / 8) {
-                    *byte ^= 1 << (bit % 8);
-                }
-                deliver(at, id);
-                return;
+                flipped = Some(choices.below(stream, (out.bytes.len() as u64 * 8).max(1)) as usize);
             }
             Fate::Astray => packet.to = choices.below(stream, self.nodes as u64) as u8,
         }
         let id = self.store(packet, out.bytes);
+        if let Some(bit) = flipped
+            && let Some(byte) = self.packets[id as usize].bytes.get_mut(bit / 8)
+        {
+            *byte ^= 1 << (bit % 8);
+        }
         deliver(at, id);
     }
 

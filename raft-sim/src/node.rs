@@ -22,7 +22,7 @@ pub(crate) struct Node<S: Machine> {
     pub(crate) disk_stream: Stream,
     /// Decides when to crash.
     pub(crate) crash_stream: Stream,
-    /// Counts starts and ends of processes; events for an old one are void.
+    /// Counts the processes that have ended; events for an old one are void.
     pub(crate) generation: u32,
     pub(crate) process: Process<S>,
     /// Disk operations under way; one ends after the other.

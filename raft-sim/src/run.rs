@@ -14,7 +14,7 @@ use crate::kv::Kv;
 use crate::machine::Machine;
 use crate::marks::Marks;
 use crate::swarm::{self, Setup};
-use crate::trace::{Fingerprint, Trace, TraceOptions};
+use crate::trace::{Trace, TraceOptions};
 use crate::workload::Workload;
 use crate::workload::kv::KvWorkload;
 use crate::world::World;
@@ -97,23 +97,8 @@ pub(crate) fn run_with<S: Machine, W: Workload<S>>(
     if let Some(events) = options.events {
         setup.events = events;
     }
-    let configuration_hash = hash_of(&setup);
     let workload = workload(&setup.load);
-    let mut report = RunReport {
-        seed,
-        configuration_hash,
-        fingerprint: 0,
-        events: 0,
-        virtual_time: 0,
-        settled_in: 0,
-        counts: Counts::default(),
-        marks: Marks::default(),
-        failure: None,
-        trace: Trace::default(),
-        setup: setup.clone(),
-    };
-    let trace = Trace::new(options.trace);
-    let mut world = World::new(setup, choices, prototype, workload, trace);
+    let mut world = World::new(setup.clone(), choices, prototype, workload, Trace::new(options.trace));
     // A panic leaves the world in pieces; only its records are looked at then.
     let ended = catch_unwind(AssertUnwindSafe(|| run_world(&mut world)));
     let failure = match ended {
@@ -121,24 +106,30 @@ pub(crate) fn run_with<S: Machine, W: Workload<S>>(
         Ok(Err(failure)) => Some(failure),
         Err(panic) => Some(Failure::new(FailureKind::Panic, "panic", words_of(panic.as_ref()))),
     };
-    report.events = world.events;
-    report.virtual_time = world.now;
-    report.failure = failure.map(|Failure { kind, oracle, what }| FailureReport {
-        kind,
-        oracle,
-        what,
-        event: world.events,
-        time: world.now,
-    });
-    report.settled_in = world.closing_took();
-    report.fingerprint = world.fingerprint.0;
-    world.counts.add_many(Effect::TransfersOfTen, world.watch.transfers.begun);
-    world.counts.add_many(Effect::TransfersInterrupted, world.watch.transfers.interrupted);
-    world.counts.add_many(Effect::TransfersFinished, world.watch.transfers.finished);
-    report.counts = world.counts;
-    report.marks = world.watch.marks;
-    report.trace = world.trace;
-    report
+    let transfers = world.watch.transfers;
+    world.counts.add_many(Effect::TransfersOfTen, transfers.begun);
+    world.counts.add_many(Effect::TransfersInterrupted, transfers.interrupted);
+    world.counts.add_many(Effect::TransfersFinished, transfers.finished);
+    let (event, time) = (world.events, world.now);
+    RunReport {
+        seed,
+        configuration_hash: hash_of(&setup),
+        setup,
+        fingerprint: world.fingerprint.0,
+        events: event,
+        virtual_time: time,
+        settled_in: world.closing_took(),
+        failure: failure.map(|Failure { kind, oracle, what }| FailureReport {
+            kind,
+            oracle,
+            what,
+            event,
+            time,
+        }),
+        counts: world.counts,
+        marks: world.watch.marks,
+        trace: world.trace,
+    }
 }
 
 /// Chaos, then healing, then the last questions.
@@ -257,13 +248,5 @@ impl fmt::Display for RunReport {
             Some(line) => writeln!(f, "{line}"),
             None => writeln!(f, "ok"),
         }
-    }
-}
-
-impl Fingerprint {
-    /// As reports show it.
-    #[must_use]
-    pub fn hex(self) -> String {
-        format!("{:016x}", self.0)
     }
 }

@@ -15,7 +15,6 @@ pub struct TraceOptions {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trace {
     options: TraceOptions,
-    asked: usize,
     /// Lines for people.
     pub text: Vec<String>,
     /// JSON objects `{"v":1,"i":event,"t":microseconds,"node":n,"kind":"...","message":"..."}`; no node where none is
@@ -38,14 +37,17 @@ impl Trace {
         self.options.text || self.options.json
     }
 
-    /// Notes how many of a fuzzer's bytes were asked for, for the lines that follow.
-    pub(crate) fn note_bytes_asked(&mut self, asked: usize) {
-        self.asked = asked;
-    }
-
-    pub(crate) fn add(&mut self, event: u64, time: u64, node: Option<usize>, kind: &str, message: &str) {
+    /// Writes down what happened to a node, or to none; `asked` is what goes to [`bytes_asked`](Trace::bytes_asked).
+    pub(crate) fn add(
+        &mut self,
+        (event, time): (u64, u64),
+        node: Option<usize>,
+        kind: &str,
+        message: &str,
+        asked: usize,
+    ) {
         if self.options.text {
-            self.bytes_asked.push(self.asked);
+            self.bytes_asked.push(asked);
             let who = node.map_or_else(|| "  ".to_owned(), |node| format!("n{}", node + 1));
             self.text.push(format!(
                 "{event:>7} {:>6}.{:06} {who} {kind:<10} {message}",

@@ -14,6 +14,7 @@ mod events;
 mod faults;
 mod lifecycle;
 mod liveness;
+mod rot;
 mod slab;
 mod snapshots;
 
@@ -238,8 +239,8 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     /// Writes a line of the trace, if there is one.
     fn say(&mut self, node: Option<usize>, kind: &str, message: impl FnOnce() -> String) {
         if self.trace.is_on() {
-            self.trace.note_bytes_asked(self.choices.bytes_asked());
-            self.trace.add(self.events, self.now, node, kind, &message());
+            let asked = self.choices.bytes_asked();
+            self.trace.add((self.events, self.now), node, kind, &message(), asked);
         }
     }
 

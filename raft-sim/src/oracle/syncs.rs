@@ -141,8 +141,8 @@ impl Oracles {
         }
         // After rot the platter may still hold damage that this recovery did not meet.
         let rotted = std::mem::replace(&mut seat.rotted, false);
-        let before = std::mem::replace(&mut seat.image.log, found.log.clone());
         let hard = platter.hard.filter(|_| !rotted || platter.log == found.log);
+        let before = std::mem::replace(&mut seat.image.log, found.log);
         seat.rotted = rotted && hard.is_none();
         let sequence = seat.image.hard.map_or(0, |hard| hard.sequence);
         let hard = hard.unwrap_or(HardRecord { sequence, boot: found.boot, state: found.state });

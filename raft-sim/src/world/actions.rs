@@ -46,9 +46,6 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
 
     fn report_applied(&mut self, node: usize) -> Result<(), Failure> {
         let Some(running) = self.nodes[node].running_mut() else { return Ok(()) };
-        if !running.replica.state().has_applied() {
-            return Ok(());
-        }
         let applied = running.replica.state_mut().take_applied();
         self.counts.add_many(Effect::Applied, applied.len() as u64);
         for one in applied {

@@ -76,7 +76,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         let World { network, nodes, counts, .. } = self;
         let packet = network.packet(id);
         let from = usize::from(packet.from);
-        let boot_now = nodes[from].generation;
+        let generation_now = nodes[from].generation;
         let node = &mut nodes[to];
         let now = node.clock.at(self.now);
         let Some(running) = node.running_mut() else {
@@ -87,7 +87,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         if packet.duplicate {
             counts.add(Effect::DuplicateDelivered);
         }
-        if packet.generation != boot_now {
+        if packet.generation != generation_now {
             counts.add(Effect::EarlierBoot);
         }
         let envelope = match running.decoder.handle_datagram(now, &packet.bytes) {

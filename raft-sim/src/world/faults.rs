@@ -4,18 +4,11 @@ use super::clients::NOBODY;
 use super::lifecycle::Crash;
 use super::{Event, World};
 use crate::counts::Effect;
-use crate::disk::SECTOR;
 use crate::failure::Failure;
 use crate::machine::Machine;
 use crate::node::Running;
 use crate::schedule::{FaultKind, Shape, Target, nodes_of};
 use crate::workload::Workload;
-
-/// How the files are called that may rot: the log, and one of the two copies of the hard state. (Who damages both
-/// copies takes away what no node can do without; that refusal has tests of its own.)
-const SEGMENTS: &str = "segment-";
-const SNAPSHOTS: &str = "snapshot-";
-const HARD_STATE_COPIES: [&str; 2] = ["hard-state-a", "hard-state-b"];
 
 /// A leader that is to be overtaken is asked for so many sessions, by clients that go away: its tail.
 const TAIL: usize = 40;
@@ -98,7 +91,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         Ok(())
     }
 
-    fn targets(&self, target: Target) -> Vec<usize> {
+    pub(super) fn targets(&self, target: Target) -> Vec<usize> {
         match target {
             Target::Nodes(mask) => nodes_of(mask).filter(|node| *node < self.nodes.len()).collect(),
             Target::Leader => vec![self.leader().unwrap_or(self.now as usize % self.nodes.len())],
@@ -190,93 +183,5 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             self.counts.add(Effect::SnapshotsAsked);
         }
         Ok(())
-    }
-
-    /// Damages a synced sector of a file that is read back, under a process that knows nothing of it.
-    fn rot_unnoticed(&mut self, target: Target, pick: u64) {
-        let budget = (self.nodes.len() - 1) / 2;
-        for node in self.targets(target) {
-            let damaged = self.nodes.iter().filter(|node| node.damaged).count();
-            let runs = self.nodes[node].running().is_some();
-            if runs
-                && damaged < budget
-                && !self.nodes[node].damaged
-                && self.rot_sector(node, self.rotting_read_file(node, pick), pick)
-            {
-                self.nodes[node].damaged = true;
-                self.nodes[node].rot_unread = true;
-                self.counts.add(Effect::RotUnnoticed);
-                self.oracles.rotted(node);
-                self.say(Some(node), "rot", || "unnoticed".to_owned());
-            }
-        }
-    }
-
-    /// Damages a synced sector, if so many other nodes are whole that the cluster can repair it, and restarts the node.
-    fn rot(&mut self, target: Target, pick: u64, down: u64) -> Result<(), Failure> {
-        let budget = (self.nodes.len() - 1) / 2;
-        for node in self.targets(target) {
-            let damaged = self.nodes.iter().filter(|node| node.damaged).count();
-            if damaged < budget
-                && !self.nodes[node].damaged
-                && self.rot_sector(node, self.rotting_file(node, pick), pick)
-            {
-                self.nodes[node].damaged = true;
-                self.counts.add(Effect::Rot);
-                self.oracles.rotted(node);
-                self.say(Some(node), "rot", String::new);
-                self.crash(node, Crash::Kill { down: Some(down) })?;
-            }
-        }
-        Ok(())
-    }
-
-    /// A file that may rot before a restart: any of the log and of snapshots, or a copy of the hard state.
-    fn rotting_file(&self, node: usize, pick: u64) -> Option<String> {
-        let disk = &self.nodes[node].disk;
-        let copy = HARD_STATE_COPIES[node % 2];
-        if pick.is_multiple_of(4) && disk.durable(copy).is_some() {
-            return Some(copy.to_owned());
-        }
-        let rots = |name: &&str| name.starts_with(SEGMENTS) || name.starts_with(SNAPSHOTS);
-        let names: Vec<&str> = disk.durable_names().filter(rots).collect();
-        let place = (pick >> 8) as usize % names.len().max(1);
-        names.get(place).map(|name| (*name).to_owned())
-    }
-
-    /// A file that may rot under a running process: a snapshot, or a segment that is full. The last segment is spared:
-    /// the oracles follow it sync by sync, and would take what rots there for something that never was durable.
-    fn rotting_read_file(&self, node: usize, pick: u64) -> Option<String> {
-        let names: Vec<&str> = self.nodes[node].disk.durable_names().collect();
-        let newest = |prefix: &str| names.iter().rfind(|name| name.starts_with(prefix)).copied();
-        let last = newest(SEGMENTS);
-        let closed: Vec<&str> =
-            names.iter().filter(|name| name.starts_with(SEGMENTS) && Some(**name) != last).copied().collect();
-        let snapshot = newest(SNAPSHOTS).filter(|_| closed.is_empty() || !pick.is_multiple_of(4));
-        snapshot.or(closed.get((pick >> 8) as usize % closed.len().max(1)).copied()).map(str::to_owned)
-    }
-
-    fn rot_sector(&mut self, node: usize, file: Option<String>, pick: u64) -> bool {
-        let Some(file) = file else { return false };
-        let disk = &mut self.nodes[node].disk;
-        let Some(bytes) = disk.durable(&file) else { return false };
-        // Sectors that hold something; the rest of a file is zeros.
-        let used: Vec<u64> = (0..)
-            .zip(bytes.chunks(SECTOR))
-            .filter_map(|(sector, bytes)| bytes.iter().any(|byte| *byte != 0).then_some(sector))
-            .collect();
-        if used.is_empty() {
-            return false;
-        }
-        let sector = used[(pick >> 24) as usize % used.len()];
-        let (stream, choices) = (self.fault_stream, &mut self.choices);
-        let (bit, wipe) = (choices.below(stream, 8 * SECTOR as u64) as usize, choices.below(stream, 4) == 3);
-        disk.rot(&file, sector, &mut |bytes| {
-            if wipe {
-                bytes.fill(0xff);
-            } else {
-                bytes[bit / 8] ^= 1 << (bit % 8);
-            }
-        })
     }
 }

@@ -75,7 +75,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         counts.add_many(Effect::NamesLost, loss.names);
     }
 
-    /// The machine of a process that was killed loses power, unless the process is back.
+    /// The machine of a process that was killed loses power. If the process is back by then, it ends again.
     pub(super) fn late_power_loss(&mut self, node: usize) -> Result<(), Failure> {
         if self.is_closing() {
             return Ok(());
