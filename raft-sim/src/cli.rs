@@ -6,6 +6,7 @@ mod replay;
 mod run;
 mod summary;
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -57,24 +58,19 @@ pub(crate) fn main() -> ExitCode {
 }
 
 /// A half-open range of seeds, `A..B`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Seeds {
-    pub(crate) start: u64,
-    pub(crate) end: u64,
-}
-
-pub(crate) fn parse_seeds(text: &str) -> Result<Seeds, String> {
+pub(crate) fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
     let number = |part: &str| {
         part.parse::<u64>().map_err(|_| format!("`{part}` is not a number; seeds are a range like 0..1000"))
     };
     let (start, end) = text.split_once("..").ok_or("seeds are a range like 0..1000")?;
-    let seeds = Seeds { start: number(start)?, end: number(end)? };
-    if seeds.start >= seeds.end {
+    let seeds = number(start)?..number(end)?;
+    if seeds.is_empty() {
         return Err(format!("{text} holds no seed; the end is exclusive and must be above the start"));
     }
     Ok(seeds)
 }
 
+/// A span of time with its unit.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
@@ -104,7 +100,7 @@ mod tests {
 
     #[test]
     fn seeds_are_a_half_open_range() {
-        assert_eq!(parse_seeds("3..5"), Ok(Seeds { start: 3, end: 5 }));
+        assert_eq!(parse_seeds("3..5"), Ok(3..5));
         for wrong in ["", "5", "5..", "..5", "5..5", "6..5", "a..b", "-1..4"] {
             assert!(parse_seeds(wrong).is_err(), "{wrong}");
         }

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_types)]
 
 use std::io::Write as _;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,14 +17,14 @@ use raft_sim::failure::FailureKind;
 use raft_sim::run::{RunOptions, RunReport, run_seed};
 
 use super::summary::Totals;
-use super::{EXIT_OK, Seeds, create, parse_duration, parse_seeds};
+use super::{EXIT_OK, create, parse_duration, parse_seeds};
 
 /// How the run is cut.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct RunArguments {
     /// The seeds to run, as A..B without B [default: 0..1000]
     #[arg(long, value_parser = parse_seeds, value_name = "A..B")]
-    seeds: Option<Seeds>,
+    seeds: Option<Range<u64>>,
     /// Run seeds for this long instead: 90s, 10m, 8h
     #[arg(long = "for", value_parser = parse_duration, value_name = "TIME")]
     time: Option<Duration>,
@@ -73,10 +74,10 @@ struct Hunt {
 
 fn hunt(arguments: &RunArguments) -> Hunt {
     let default_end = if arguments.time.is_some() { u64::MAX } else { 1_000 };
-    let seeds = arguments.seeds.unwrap_or(Seeds { start: 0, end: default_end });
+    let seeds = arguments.seeds.clone().unwrap_or(0..default_end);
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let jobs = arguments.jobs.map_or(cores, usize::from);
-    let bar = progress_bar(seeds, arguments.time);
+    let bar = progress_bar(&seeds, arguments.time);
     let started = WallClock::now();
     let deadline = arguments.time.map(|time| started + time);
     let shared = Shared {
@@ -88,7 +89,7 @@ fn hunt(arguments: &RunArguments) -> Hunt {
     // Each run is one thread; runs share nothing but the counter of seeds.
     std::thread::scope(|scope| {
         for _ in 0..jobs {
-            scope.spawn(|| work(&shared, seeds, deadline, arguments.until_caught, &bar));
+            scope.spawn(|| work(&shared, seeds.end, deadline, arguments.until_caught, &bar));
         }
     });
     bar.finish_and_clear();
@@ -108,11 +109,11 @@ struct Shared {
     reports: Mutex<Vec<RunReport>>,
 }
 
-fn work(shared: &Shared, seeds: Seeds, deadline: Option<WallClock>, until_caught: bool, bar: &ProgressBar) {
+fn work(shared: &Shared, end: u64, deadline: Option<WallClock>, until_caught: bool, bar: &ProgressBar) {
     loop {
         let seed = shared.next.fetch_add(1, Ordering::Relaxed);
         let late = deadline.is_some_and(|deadline| WallClock::now() >= deadline);
-        if seed >= seeds.end || late || seed > shared.lowest_caught.load(Ordering::Relaxed) {
+        if seed >= end || late || seed > shared.lowest_caught.load(Ordering::Relaxed) {
             return;
         }
         let report = run_seed(seed, &RunOptions::default());
@@ -130,7 +131,7 @@ fn work(shared: &Shared, seeds: Seeds, deadline: Option<WallClock>, until_caught
     }
 }
 
-fn progress_bar(seeds: Seeds, time: Option<Duration>) -> ProgressBar {
+fn progress_bar(seeds: &Range<u64>, time: Option<Duration>) -> ProgressBar {
     let (bar, template) = match time {
         Some(_) => (ProgressBar::new_spinner(), "{spinner} {elapsed_precise} {pos} seeds ({per_sec})"),
         None => {

@@ -1,3 +1,5 @@
+//! What a sync promises and a crash leaves: by hand, and beside a naive disk.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! What a node has durably, as read off its platter: its newest hard state and its log as terms and digests.
+//! What a node has durably, as read off its platter: its newest hard state, its log as terms and digests, its snapshot.
 
 use std::collections::BTreeMap;
 

@@ -6,7 +6,7 @@ use super::{Event, World};
 use crate::counts::Effect;
 use crate::failure::Failure;
 use crate::machine::Machine;
-use crate::node::Running;
+use crate::node::{Condition, Running};
 use crate::schedule::{FaultKind, Shape, Target, nodes_of};
 use crate::workload::Workload;
 
@@ -16,6 +16,7 @@ const TAIL: usize = 40;
 const COMPACTIONS: u64 = 40;
 
 impl<S: Machine, W: Workload<S>> World<S, W> {
+    /// A fault of the schedule strikes, unless the run is closing.
     pub(super) fn fault_begins(&mut self, number: u32) -> Result<(), Failure> {
         if self.is_closing() {
             return Ok(());
@@ -63,19 +64,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
                     self.ask_for_snapshot(node)?;
                 }
             }
-            FaultKind::Overtake => {
-                let cut = self.cut_of(Shape::Overtake, Vec::new());
-                let alone = (0..cut.len()).find(|node| cut[*node].count_ones() > 1);
-                self.network.cut(number, Shape::Overtake, cut, u32::MAX);
-                if let Some(alone) = alone {
-                    self.grow_tail(alone)?;
-                }
-                for step in 1..=COMPACTIONS {
-                    let at = self.now + fault.duration * step / (COMPACTIONS + 1);
-                    self.plan(at, Event::Compact { fault: number });
-                }
-                self.plan(until, Event::FaultEnds { fault: number });
-            }
+            FaultKind::Overtake => self.overtake(number, fault.duration)?,
             FaultKind::Partition { shape, cut, messages } => {
                 self.network.cut(number, shape, self.cut_of(shape, cut), messages);
                 self.plan(until, Event::FaultEnds { fault: number });
@@ -91,6 +80,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         Ok(())
     }
 
+    /// The nodes that a fault means now.
     pub(super) fn targets(&self, target: Target) -> Vec<usize> {
         match target {
             Target::Nodes(mask) => nodes_of(mask).filter(|node| *node < self.nodes.len()).collect(),
@@ -114,12 +104,13 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         Ok(())
     }
 
-    fn each(&mut self, target: Target, change: impl Fn(&mut crate::node::Condition)) {
+    fn each(&mut self, target: Target, change: impl Fn(&mut Condition)) {
         for node in self.targets(target) {
             change(&mut self.nodes[node].condition);
         }
     }
 
+    /// The cut of a partition; where it is the leader's, of whoever leads now.
     fn cut_of(&self, shape: Shape, cut: Vec<u16>) -> Vec<u16> {
         if !matches!(shape, Shape::Leader | Shape::Overtake) || !cut.is_empty() {
             return cut;
@@ -128,6 +119,22 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         let all = (1u16 << self.nodes.len()) - 1;
         let alone = 1u16 << leader;
         (0..self.nodes.len()).map(|node| if node == leader { all & !alone } else { alone }).collect()
+    }
+
+    /// The leader is cut off with a tail, and the others compact until it can't be brought back but by a snapshot.
+    fn overtake(&mut self, number: u32, duration: u64) -> Result<(), Failure> {
+        let cut = self.cut_of(Shape::Overtake, Vec::new());
+        let alone = (0..cut.len()).find(|node| cut[*node].count_ones() > 1);
+        self.network.cut(number, Shape::Overtake, cut, u32::MAX);
+        if let Some(alone) = alone {
+            self.grow_tail(alone)?;
+        }
+        for step in 1..=COMPACTIONS {
+            let at = self.now + duration * step / (COMPACTIONS + 1);
+            self.plan(at, Event::Compact { fault: number });
+        }
+        self.plan(self.now + duration, Event::FaultEnds { fault: number });
+        Ok(())
     }
 
     /// Entries that will not be committed, unless the node is no leader after all.
