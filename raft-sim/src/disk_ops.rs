@@ -4,6 +4,11 @@ use raft_core::journal::{Directory, DiskOp, ReadFailed};
 
 use crate::disk::{DiskError, VirtualDisk};
 
+/// What the names of the log's files begin with.
+pub(crate) const SEGMENTS: &str = "segment-";
+/// What the names of snapshots begin with.
+pub(crate) const SNAPSHOTS: &str = "snapshot-";
+
 impl Directory for VirtualDisk {
     fn names(&self) -> Result<Vec<String>, ReadFailed> {
         Ok(VirtualDisk::names(self).map(str::to_owned).collect())

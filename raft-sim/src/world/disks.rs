@@ -6,7 +6,7 @@ use super::lifecycle::Crash;
 use super::{Event, World};
 use crate::counts::Effect;
 use crate::disk::SECTOR;
-use crate::disk_ops::{describe, is_sync, perform};
+use crate::disk_ops::{SEGMENTS, describe, is_sync, perform};
 use crate::failure::{Failure, FailureKind};
 use crate::machine::Machine;
 use crate::node::{Node, Process};
@@ -110,9 +110,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
                 self.oracles.synced(node, file, disk)?;
             }
             DiskOp::SyncDirectory => self.oracles.directory_synced(node, disk)?,
-            DiskOp::Remove { file }
-                if file.starts_with("segment-") && self.nodes[node].running().is_some() =>
-            {
+            DiskOp::Remove { file } if file.starts_with(SEGMENTS) && self.nodes[node].running().is_some() => {
                 self.counts.add(Effect::SegmentsRemoved);
             }
             DiskOp::Create { .. } | DiskOp::Write { .. } | DiskOp::Remove { .. } => {}

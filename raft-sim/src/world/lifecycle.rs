@@ -9,6 +9,7 @@ use raft_core::wire::{Decoder, Encoder};
 
 use super::{Event, World};
 use crate::counts::Effect;
+use crate::disk_ops::SNAPSHOTS;
 use crate::failure::{Failure, FailureKind};
 use crate::machine::{Machine, Observed};
 use crate::node::{Job, Node, Process, Running};
@@ -117,7 +118,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         self.counts.add_many(Effect::Rewritten, report.rewritten);
         self.counts.add_many(Effect::HardStateCopyRead, report.hard_state_copies_damaged);
         self.counts.add_many(Effect::Orphans, report.orphans);
-        let on_snapshot = report.damaged_at.as_ref().is_some_and(|(file, _)| file.starts_with("snapshot-"));
+        let on_snapshot = report.damaged_at.as_ref().is_some_and(|(file, _)| file.starts_with(SNAPSHOTS));
         self.counts.add_many(Effect::SnapshotsDamaged, u64::from(on_snapshot));
         if report.damaged_at.is_some() {
             self.counts.add(Effect::AbstentionsEntered);

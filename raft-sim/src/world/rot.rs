@@ -1,19 +1,16 @@
 //! Synced sectors decay, never on more nodes at a time than the others can repair.
 
+use raft_core::journal::read::HARD_STATE_FILES;
+
 use super::World;
 use super::lifecycle::Crash;
 use crate::counts::Effect;
 use crate::disk::SECTOR;
+use crate::disk_ops::{SEGMENTS, SNAPSHOTS};
 use crate::failure::Failure;
 use crate::machine::Machine;
 use crate::schedule::Target;
 use crate::workload::Workload;
-
-/// How the files are called that may rot: the log, and one of the two copies of the hard state. (Who damages both
-/// copies takes away what no node can do without; that refusal has tests of its own.)
-const SEGMENTS: &str = "segment-";
-const SNAPSHOTS: &str = "snapshot-";
-const HARD_STATE_COPIES: [&str; 2] = ["hard-state-a", "hard-state-b"];
 
 impl<S: Machine, W: Workload<S>> World<S, W> {
     /// Damages a synced sector and restarts the node.
@@ -55,7 +52,8 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     /// A file that may rot before a restart: any of the log and of snapshots, or a copy of the hard state.
     fn rotting_file(&self, node: usize, pick: u64) -> Option<String> {
         let disk = &self.nodes[node].disk;
-        let copy = HARD_STATE_COPIES[node % 2];
+        // Who damages both copies takes away what no node can do without; that refusal has tests of its own.
+        let copy = HARD_STATE_FILES[node % 2];
         if pick.is_multiple_of(4) && disk.durable(copy).is_some() {
             return Some(copy.to_owned());
         }
