@@ -26,8 +26,8 @@ struct Switches {
     fail_writes: AtomicBool,
     fail_creations: AtomicBool,
     sync_delay_us: AtomicU64,
-    /// Operations performed, or tried, after the first failure. Must stay 0.
     failed: AtomicU64,
+    /// Operations performed, or tried, after the first failure. Must stay 0.
     after_failure: AtomicU64,
 }
 

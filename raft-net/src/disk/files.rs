@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use raft_core::journal::{Directory, DiskOp, ReadFailed};
+use rustix::io::Errno;
 
 use super::Faults;
 
-/// Files kept open. A batch touches five at most: two hard-state files, and a segment or two.
+/// Files kept open, but for those that are not synced yet. A batch touches five at most: two hard-state files, and a
+/// segment or two.
 const OPEN_FILES_MAX: usize = 8;
 
 /// Bytes of zeros written at once.
@@ -24,9 +26,17 @@ pub(crate) struct DataFiles {
     path: PathBuf,
     /// Open, to be synced.
     directory: File,
-    open: BTreeMap<String, File>,
+    open: BTreeMap<String, OpenFile>,
     faults: Faults,
     shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct OpenFile {
+    file: File,
+    /// Written since the last sync. Such a file stays open: what the system can't write back is told to those who had
+    /// the file open at that time, so a sync through a later opening could succeed after a loss.
+    is_unsynced: bool,
 }
 
 /// What those share that write to one directory.
@@ -82,11 +92,20 @@ impl DataFiles {
         match op {
             DiskOp::Create { file, bytes } => {
                 let made = create_zeroed(&self.path.join(file), *bytes)?;
-                self.keep(file, made);
+                self.keep(file, OpenFile { file: made, is_unsynced: true });
                 Ok(())
             }
-            DiskOp::Write { file, offset, bytes } => self.file(file)?.write_all_at(bytes, *offset),
-            DiskOp::Sync { file } => self.file(file)?.sync_data(),
+            DiskOp::Write { file, offset, bytes } => {
+                let opened = self.file(file)?;
+                opened.is_unsynced = true;
+                opened.file.write_all_at(bytes, *offset)
+            }
+            DiskOp::Sync { file } => {
+                let opened = self.file(file)?;
+                opened.file.sync_data()?;
+                opened.is_unsynced = false;
+                Ok(())
+            }
             DiskOp::Remove { file } => {
                 self.open.remove(file);
                 fs::remove_file(self.path.join(file))
@@ -95,19 +114,21 @@ impl DataFiles {
         }
     }
 
-    fn file(&mut self, name: &str) -> io::Result<&File> {
+    fn file(&mut self, name: &str) -> io::Result<&mut OpenFile> {
         if !self.open.contains_key(name) {
             let file = File::options().read(true).write(true).open(self.path.join(name))?;
-            self.keep(name, file);
+            self.keep(name, OpenFile { file, is_unsynced: false });
         }
-        self.open.get(name).ok_or_else(|| ErrorKind::NotFound.into())
+        self.open.get_mut(name).ok_or_else(|| ErrorKind::NotFound.into())
     }
 
-    fn keep(&mut self, name: &str, file: File) {
+    fn keep(&mut self, name: &str, file: OpenFile) {
         // The names sort so that the last is the newest segment: what goes is the hard state's or an old segment's,
         // and comes back when it is needed.
         while self.open.len() >= OPEN_FILES_MAX {
-            self.open.pop_first();
+            let synced = self.open.iter().find(|(_, open)| !open.is_unsynced).map(|(name, _)| name.clone());
+            let Some(synced) = synced else { break };
+            self.open.remove(&synced);
         }
         self.open.insert(String::from(name), file);
     }
@@ -187,7 +208,7 @@ fn create_zeroed(path: &Path, bytes: u64) -> io::Result<File> {
     // In one piece where the file system can, and "no space" before anything is written.
     match fs4::fs_std::FileExt::allocate(&file, bytes) {
         Ok(()) => {}
-        Err(error) if error.kind() == ErrorKind::Unsupported => file.set_len(bytes)?,
+        Err(error) if is_unsupported(&error) => file.set_len(bytes)?,
         Err(error) => return Err(error),
     }
     let zeros = vec![0; ZEROS.min(usize::try_from(bytes).unwrap_or(ZEROS))];
@@ -198,4 +219,81 @@ fn create_zeroed(path: &Path, bytes: u64) -> io::Result<File> {
         at += part;
     }
     Ok(file)
+}
+
+/// Whether the system or the file system can't preallocate. By number: not every standard library that this is built with
+/// calls all of these [`ErrorKind::Unsupported`].
+fn is_unsupported(error: &io::Error) -> bool {
+    // Two names of one number on Linux, and of two elsewhere.
+    let unsupported = [Errno::OPNOTSUPP, Errno::NOTSUP, Errno::NOSYS];
+    error.kind() == ErrorKind::Unsupported
+        || Errno::from_io_error(error).is_some_and(|errno| unsupported.contains(&errno))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files() -> (tempfile::TempDir, DataFiles) {
+        let directory = tempfile::tempdir().unwrap();
+        let lock = File::create(directory.path().join("lock")).unwrap();
+        let files = DataFiles::new(directory.path().to_path_buf(), lock, Faults::default()).unwrap();
+        (directory, files)
+    }
+
+    fn name(number: usize) -> String {
+        format!("file-{number:02}")
+    }
+
+    fn create(number: usize) -> DiskOp {
+        DiskOp::Create { file: name(number), bytes: 512 }
+    }
+
+    fn sync(number: usize) -> DiskOp {
+        DiskOp::Sync { file: name(number) }
+    }
+
+    fn write(number: usize) -> DiskOp {
+        DiskOp::Write { file: name(number), offset: 0, bytes: vec![1; 512] }
+    }
+
+    fn perform(files: &mut DataFiles, ops: impl IntoIterator<Item = DiskOp>) {
+        for op in ops {
+            files.perform(&op).unwrap();
+        }
+    }
+
+    fn open(files: &DataFiles) -> Vec<&str> {
+        files.open.keys().map(String::as_str).collect()
+    }
+
+    #[test]
+    fn only_synced_files_make_room() {
+        let (_directory, mut files) = files();
+        perform(&mut files, (0..12).map(create));
+        assert_eq!(files.open.len(), 12, "a created file is not synced");
+        perform(&mut files, [0, 3, 7].map(sync));
+        perform(&mut files, [write(3), create(12)]);
+        let expected: Vec<String> = (0..13).filter(|number| ![0, 7].contains(number)).map(name).collect();
+        assert_eq!(open(&files), expected, "written again, 3 stays");
+        perform(&mut files, (1..13).filter(|number| *number != 7).map(sync));
+        perform(&mut files, [create(13)]);
+        assert_eq!(open(&files), [5, 6, 8, 9, 10, 11, 12, 13].map(name), "the first by name went");
+        perform(&mut files, [write(0), sync(0)]);
+        assert_eq!(
+            fs::read(files.directory().join(name(0))).unwrap(),
+            [1; 512],
+            "what was closed is opened again"
+        );
+        assert_eq!(files.open.len(), OPEN_FILES_MAX);
+    }
+    #[test]
+    fn a_file_system_that_cant_preallocate_is_told_by_its_number() {
+        for errno in [Errno::OPNOTSUPP, Errno::NOTSUP, Errno::NOSYS] {
+            assert!(is_unsupported(&io::Error::from_raw_os_error(errno.raw_os_error())), "{errno}");
+        }
+        for errno in [Errno::NOSPC, Errno::IO, Errno::INVAL, Errno::FBIG] {
+            assert!(!is_unsupported(&io::Error::from_raw_os_error(errno.raw_os_error())), "{errno}");
+        }
+    }
 }
