@@ -10,6 +10,7 @@
 //! | `raft_disk_batch_seconds` | histogram | from a batch's hand-over to its end |
 //! | `raft_disk_sync_seconds` | histogram | the slowest sync of each batch |
 //! | `raft_datagrams_in_total`, `raft_datagrams_out_total`, `raft_datagrams_unsent_total` | counter | the socket |
+//! | `raft_receive_errors_total` | counter | how often the socket could not be read from |
 //! | `raft_dropped_total{reason}` | counter | what arrived and was dropped |
 //!
 //! Each carries `node`, the node's number.
@@ -39,6 +40,7 @@ pub(crate) struct Counters {
     datagrams_in: Counter,
     datagrams_out: Counter,
     datagrams_unsent: Counter,
+    receive_errors: Counter,
     outcomes: BTreeMap<&'static str, Counter>,
     dropped: BTreeMap<&'static str, Counter>,
 }
@@ -62,6 +64,7 @@ impl Counters {
             datagrams_in: counter!("raft_datagrams_in_total", &[label()]),
             datagrams_out: counter!("raft_datagrams_out_total", &[label()]),
             datagrams_unsent: counter!("raft_datagrams_unsent_total", &[label()]),
+            receive_errors: counter!("raft_receive_errors_total", &[label()]),
             outcomes: BTreeMap::new(),
             dropped: BTreeMap::new(),
             node,
@@ -104,5 +107,6 @@ impl Counters {
         self.datagrams_in.absolute(status.network.datagrams_in);
         self.datagrams_out.absolute(status.network.datagrams_out);
         self.datagrams_unsent.absolute(status.network.datagrams_unsent);
+        self.receive_errors.absolute(status.network.receive_errors);
     }
 }

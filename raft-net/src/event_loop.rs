@@ -7,15 +7,18 @@
 //! Everything that happened in one round shares one batch and few messages: the core builds them when it is polled.
 
 mod engine;
+mod receiving;
 mod request;
+mod votes;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use raft_core::journal::RecoveryReport;
 use raft_core::replica::{Replica, StateMachine};
 use raft_core::wire::{Decoder, Encoder, WireConfig};
-use raft_core::{Member, NodeId};
+use raft_core::{Boot, Member, NodeId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -58,7 +61,7 @@ where
     let (config, opened) = open(config).await?;
     let Opened { files, reader, journal, restored, report, key, founding } = opened;
     let (identity, boot) = (restored.identity(), restored.boot());
-    tracing::info!(node = identity.member.id.0, boot = boot.0, ?report, "recovered the data directory");
+    log_recovery(identity.member, boot, &report);
 
     let clock = Clock::start();
     let now = clock.now();
@@ -106,6 +109,28 @@ where
     let event_loop = EventLoop { engine, requests, disk, jobs, udp, outbox: Vec::new(), paused_until: None };
     tokio::spawn(tracing::Instrument::instrument(event_loop.run(), span));
     Ok(status)
+}
+
+fn log_recovery(member: Member, boot: Boot, report: &RecoveryReport) {
+    let RecoveryReport { torn, rewritten, hard_state_copies_damaged, copies_repaired, damaged_at, orphans } =
+        report;
+    tracing::info!(
+        node = member.id.0,
+        boot = boot.0,
+        torn_batches_cut = torn,
+        batches_rewritten = rewritten,
+        copies_repaired = hard_state_copies_damaged + copies_repaired,
+        orphans_removed = orphans,
+        "recovered the data directory"
+    );
+    if let Some((file, offset)) = damaged_at {
+        tracing::warn!(
+            node = member.id.0,
+            file,
+            offset,
+            "the log was damaged and is cut there; this node does not vote until its peers have repaired it"
+        );
+    }
 }
 
 /// Reads and recovers the directory where blocking is allowed.
@@ -205,7 +230,7 @@ where
                 {
                     if let Err(error) = received {
                         // A port unreachable at a peer, for one: it says nothing about this socket.
-                        tracing::debug!(%error, "receiving failed");
+                        self.engine.note_receive_failed(&error);
                         // One that lasts must not take all there is of a processor.
                         tokio::time::sleep(PAUSE).await;
                     }

@@ -59,6 +59,8 @@ pub struct DiskFigures {
 pub struct NetworkFigures {
     /// Datagrams that arrived, whatever they were.
     pub datagrams_in: u64,
+    /// How often the socket could not be read from.
+    pub receive_errors: u64,
     /// Datagrams handed to the kernel.
     pub datagrams_out: u64,
     /// Datagrams that the kernel had no room for.

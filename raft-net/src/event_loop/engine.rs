@@ -1,16 +1,19 @@
 //! The part of the event loop that waits for nothing: events in, replies and datagrams out.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use raft_core::journal::Batch;
 use raft_core::replica::{OutcomeOf, Replica, ReplicaAction, StateMachine, Ticket};
 use raft_core::wire::{Decoder, Encoder};
-use raft_core::{Envelope, Index, Instant, Member, Message, RoleChange, RoleName, Span, Term};
+use raft_core::{Envelope, Index, Instant, Member, Message, RoleChange, RoleName, Span};
 use tokio::sync::watch;
 
+use super::receiving::Receiving;
 use super::request::{Request, Waiter, outcome_name};
+use super::votes::Votes;
 use crate::clock::{Clock, micros};
 use crate::config::DiskConfig;
 use crate::counters::Counters;
@@ -63,20 +66,13 @@ pub(super) struct Engine<S: StateMachine> {
     disk: DiskFigures,
     durable: Index,
     network: NetworkFigures,
+    receiving: Receiving,
     /// What was dropped after the sessions had let it pass, by reason.
     dropped: BTreeMap<&'static str, u64>,
     status: watch::Sender<NodeStatus>,
     published: Instant,
     is_published: bool,
     stopped: Option<StopReason>,
-}
-
-/// The answers to this node's campaign, for people; the core counts for itself.
-#[derive(Default)]
-struct Votes {
-    term: Term,
-    granted: Vec<Member>,
-    refused: Vec<Member>,
 }
 
 impl<S: StateMachine> Engine<S> {
@@ -116,6 +112,7 @@ impl<S: StateMachine> Engine<S> {
             disk: DiskFigures::default(),
             durable,
             network: NetworkFigures::default(),
+            receiving: Receiving::default(),
             dropped: BTreeMap::new(),
             status,
             published: Instant(0),
@@ -129,6 +126,7 @@ impl<S: StateMachine> Engine<S> {
     pub(super) fn handle_datagram(&mut self, from: SocketAddr, datagram: &[u8]) {
         let now = self.clock.now();
         self.network.datagrams_in += 1;
+        self.receiving.note_success();
         // The sessions count by reason what they drop.
         let Ok(Some(received)) = self.secure.handle_datagram(now, from, datagram) else { return };
         match self.decoder.handle_datagram(now, received.payload) {
@@ -139,6 +137,16 @@ impl<S: StateMachine> Engine<S> {
             Ok(None) => {}
             Err(_) => self.drop_message("wire"),
         }
+    }
+
+    /// The socket can't be read from now. It is tried on; only a series of failures is told of, at its begin.
+    pub(super) fn note_receive_failed(&mut self, error: &io::Error) {
+        self.is_published = false;
+        if self.receiving.note_failure(self.clock.now()) {
+            let count = self.receiving.errors();
+            tracing::warn!(%error, count, "receiving datagrams fails; it is tried on, and counted: see raft_receive_errors_total");
+        }
+        self.network.receive_errors = self.receiving.errors();
     }
 
     fn handle_message(&mut self, now: Instant, envelope: Envelope) {
@@ -351,8 +359,12 @@ impl<S: StateMachine> Engine<S> {
         self.leader = leader.or(self.leader);
         match role {
             RoleName::Leader => tracing::info!(term = term.0, "leads"),
-            RoleName::Follower => tracing::info!(term = term.0, ?leader, "follows"),
-            RoleName::PreCandidate | RoleName::Candidate => tracing::info!(term = term.0, ?role, "campaigns"),
+            RoleName::Follower => match leader {
+                Some(leader) => tracing::info!(term = term.0, leader = leader.id.0, "follows"),
+                None => tracing::info!(term = term.0, "follows, and knows no leader"),
+            },
+            RoleName::PreCandidate => tracing::info!(term = term.0, "asks whether it could be elected"),
+            RoleName::Candidate => tracing::info!(term = term.0, "campaigns"),
         }
         self.publish(self.clock.now());
     }
@@ -445,20 +457,5 @@ impl<S: StateMachine> Engine<S> {
             };
         });
         self.counters.publish(&self.status.borrow());
-    }
-}
-
-impl Votes {
-    fn note(&mut self, term: Term, granted: bool, from: Member) {
-        if term < self.term {
-            return;
-        }
-        if term > self.term {
-            *self = Votes { term, ..Votes::default() };
-        }
-        let side = if granted { &mut self.granted } else { &mut self.refused };
-        if !side.contains(&from) {
-            side.push(from);
-        }
     }
 }
