@@ -17,6 +17,8 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use raft_core::journal::{
     self, Directory, Journal, JournalConfig, OnDamage, ReadFailed, Recovery, RecoveryReport,
@@ -31,6 +33,9 @@ use crate::secure::PrivateKey;
 pub use record::{FoundingRecord, MemberRecord};
 
 const LOCK: &str = "lock";
+/// Whoever asks whether a directory is served holds its lock for a moment. A server holds it for long.
+const LOCK_TRIES: u32 = 5;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 const PRIVATE_KEY: &str = "private-key";
 const MEMBERS: &str = "members";
 /// What a crash may leave of a file that was being replaced.
@@ -110,7 +115,7 @@ pub fn is_served(directory: &Path) -> Result<bool, DirectoryError> {
     let path = directory.join(LOCK);
     match File::options().write(true).open(&path) {
         Ok(file) => {
-            let is_free = fs4::fs_std::FileExt::try_lock_exclusive(&file);
+            let is_free = try_lock(&file);
             is_free.map(|free| !free).map_err(|error| failed(&path, "try its lock", error))
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
@@ -239,7 +244,12 @@ fn check_journal(
     if journal == expected {
         return Ok(());
     }
-    let what = format!("the journal is of {journal:?}, the keys and members are of {expected:?}");
+    let words = |identity: Identity| {
+        let Identity { cluster, epoch, member } = identity;
+        format!("{member} of cluster {:016x}, epoch {}", cluster.0, epoch.0)
+    };
+    let what =
+        format!("the journal is of {}, the keys and members are of {}", words(journal), words(expected));
     Err(DirectoryError::Mixed { path: directory.to_path_buf(), what })
 }
 
@@ -269,11 +279,22 @@ fn lock(directory: &Path) -> Result<File, DirectoryError> {
             failed(&path, "open", error)
         }
     })?;
-    match fs4::fs_std::FileExt::try_lock_exclusive(&file) {
+    match try_lock(&file) {
         Ok(true) => Ok(file),
         Ok(false) => Err(DirectoryError::Locked(directory.to_path_buf())),
         Err(error) => Err(failed(&path, "lock", error)),
     }
+}
+
+/// Whether the lock could be had. It goes when the file is closed.
+fn try_lock(file: &File) -> io::Result<bool> {
+    for _ in 1..LOCK_TRIES {
+        if fs4::fs_std::FileExt::try_lock_exclusive(file)? {
+            return Ok(true);
+        }
+        thread::sleep(LOCK_PAUSE);
+    }
+    fs4::fs_std::FileExt::try_lock_exclusive(file)
 }
 
 /// Whole or not at all: written beside, synced, renamed.

@@ -101,8 +101,12 @@ fn a_directory_is_served_by_its_own_node_only() {
         "--line",
         "127.0.0.1:0",
     ];
+    let held = format!("{}: another process", cluster.data(1).display());
     let (code, said) = refused(&arguments);
-    assert!(code == 4 && said.contains("another process"), "in use: {said}");
+    assert!(code == 4 && said.contains(&held), "in use: {said}");
+    // The same start twice, as by hand: the directory is named, not the ports that its node has.
+    let (code, said) = serve(&config);
+    assert!(code == 4 && said.contains(&held) && said.contains("stop that one"), "in use: {said}");
 }
 
 #[test]
@@ -119,6 +123,28 @@ fn a_port_in_use_is_told_before_anything_else() {
     let (code, said) = serve(&cluster.config(1));
     assert!(code == 5 && said.contains(&address(cluster.raft[0])), "{said}");
     drop(kept);
+}
+
+#[test]
+fn the_log_tells_in_words() {
+    let mut cluster = Cluster::start(3);
+    let leader = cluster.leader();
+    let follows = format!("leader={leader}");
+    for id in 1..=3 {
+        let log = eventually("every node knows the leader", || {
+            let log = cluster.log(id);
+            (id == leader || log.contains(&follows)).then_some(log)
+        });
+        assert!(log.contains("recovered the data directory") && log.contains("torn_batches_cut=0"), "{log}");
+    }
+    assert_eq!(cluster.ask(leader, "POST", "/shutdown", "").status, 200);
+    assert_eq!(cluster.wait_end(leader), Some(0));
+    for id in 1..=3 {
+        let log = cluster.log(id);
+        for debug in ["Some(", "None", " { ", "RecoveryReport", "Candidate"] {
+            assert!(!log.contains(debug), "{debug:?} is Rust's: {log}");
+        }
+    }
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod report;
 mod serve;
 mod service;
 mod store;
+mod upkeep;
 mod verify;
 
 use std::process::ExitCode;

@@ -16,9 +16,9 @@ use crate::config::{Settings, Source};
 use crate::exit::{Exit, Fatal};
 use crate::service::Service;
 use crate::store::Store;
-use crate::{http, line};
+use crate::{http, line, upkeep};
 use raft_core::{NodeId, Span};
-use raft_net::{Node, NodeConfig, StartError, StopReason, directory};
+use raft_net::{DirectoryError, Node, NodeConfig, StartError, StopReason, directory};
 
 /// A name that is not known after half a minute is a mistake.
 const RESOLVE_TRIES: usize = 30;
@@ -29,6 +29,8 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<(), Fatal> {
     let until_stdin_ends = arguments.until_stdin_ends;
     let settings = settings(arguments)?;
     start_log(&settings)?;
+    // First of all: a second process on one directory is told so, and not of the ports that the first one has.
+    check_free(&settings)?;
     // Before the data directory is touched: a port in use must not cost a boot.
     let http_listener = bind("HTTP", settings.http).await?;
     let line_listener = match settings.line {
@@ -42,6 +44,7 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<(), Fatal> {
     let node = Node::start(config, Store::default())
         .await
         .map_err(|error| Fatal::new(exit_of_start(&error), error.to_string()))?;
+    let upkeep = tokio::spawn(upkeep::run(metrics.clone(), upkeep::EVERY));
     let (service, mut asked) = Service::new(node.clone(), settings, Some(metrics));
 
     let (stop, stopped) = watch::channel(false);
@@ -72,6 +75,7 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<(), Fatal> {
         let _ = line.await;
     }
     node.shutdown().await;
+    upkeep.abort();
     match reason {
         None => {
             tracing::info!("stopped in order");
@@ -82,6 +86,15 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<(), Fatal> {
             Err(Fatal::new(exit_of(&reason), reason.to_string()))
         }
     }
+}
+
+/// Whether no process serves the directory. One that starts right after this is told by the start itself.
+fn check_free(settings: &Settings) -> Result<(), Fatal> {
+    let refused = |error: DirectoryError| Fatal::new(Exit::Directory, error.to_string());
+    if directory::is_served(&settings.data).map_err(refused)? {
+        return Err(refused(DirectoryError::Locked(settings.data.clone())));
+    }
+    Ok(())
 }
 
 fn exit_of_start(error: &StartError) -> Exit {
