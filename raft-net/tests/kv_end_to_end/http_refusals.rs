@@ -25,6 +25,8 @@ fn bad_requests_are_told_what_is_wrong() {
         (400, "POST", "/key", vec![], "{\"\":\"v\"}"),
         (400, "POST", "/key", vec![("If-Match", "\"x\"")], "{\"k\":\"v\"}"),
         (400, "POST", "/key", vec![("Request-Id", "x")], "{\"k\":\"v\"}"),
+        (400, "POST", "/key", vec![("Request-Id", "0.0")], "{\"k\":\"v\"}"),
+        (400, "POST", "/command", vec![], "0.0 SET k v"),
         (400, "GET", "/key/%FF", vec![], ""),
         (400, "GET", &long_key, vec![], ""),
         (400, "GET", "/key/k?consistency=maybe", vec![], ""),

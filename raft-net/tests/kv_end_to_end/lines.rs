@@ -1,6 +1,10 @@
 //! The line protocol, as with `nc`.
 
-use crate::cluster::{Cluster, Lines, http};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::cluster::{Cluster, Directory, Lines, eventually, http};
 
 #[test]
 fn every_line_form() {
@@ -25,7 +29,9 @@ fn every_line_form() {
 
     // Bad lines are answered, and the connection goes on.
     assert!(lines.say("fly").starts_with("Error: unknown command"));
-    assert!(lines.say("put k").starts_with("Error: usage: SET key value"));
+    assert!(lines.say("put k").starts_with("Error: usage: PUT key value"));
+    assert!(lines.say("").starts_with("Error: no command (use one of: SET k v, PUT k v, GET k"));
+    assert!(lines.say(" \t\r").starts_with("Error: no command"));
     assert_eq!(lines.say("get n"), "Ok: 7");
     assert_eq!(lines.say("quit"), "", "closed");
 
@@ -33,6 +39,48 @@ fn every_line_form() {
     assert!(flood.say(&format!("put k {}", "x".repeat(3 << 20))).starts_with("Error: the line is too long"));
     let mut after = Lines::connect(cluster.line[0]);
     assert_eq!(after.say("get n"), "Ok: 7");
+}
+
+/// All that is answered to all that is said; an error if the connection is reset instead of closed.
+fn converse(port: u16, text: &[u8]) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    stream.write_all(text)?;
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers)?;
+    Ok(answers)
+}
+
+#[test]
+fn the_last_answer_arrives_whatever_is_still_sent() {
+    let cluster = Cluster::start(1);
+    let port = cluster.line[0];
+    let too_long = [b"put k v\nput k ".to_vec(), vec![b'x'; 8 << 20], b"\nget k\n".to_vec()].concat();
+    let after_quit = [b"put k v\nquit\n".to_vec(), vec![b'x'; 8 << 20]].concat();
+    for _ in 0..5 {
+        let answers = converse(port, &too_long).unwrap();
+        assert!(
+            answers.starts_with("Ok: v\nError: the line is too long") && answers.lines().count() == 2,
+            "{answers}"
+        );
+        assert_eq!(converse(port, &after_quit).unwrap(), "Ok: v\n");
+    }
+
+    // Whoever never hangs up is cut off.
+    let mut endless = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    endless.write_all(b"quit\n").unwrap();
+    eventually("a write fails", || endless.write_all(b"x").err());
+}
+
+#[test]
+fn with_a_token_an_empty_line_asks_for_it() {
+    let secret = Directory::new();
+    let token = secret.write("token", "open-sesame-12345\n");
+    let cluster = Cluster::start_with(1, &["--token-file", token.to_str().unwrap()]);
+    let mut lines = Lines::connect(cluster.line[0]);
+    assert_eq!(lines.say(""), "Error: the token is missing or wrong (say auth TOKEN first)");
+    assert_eq!(lines.say("auth open-sesame-12345"), "Ok: welcome");
+    assert!(lines.say("").starts_with("Error: no command"));
 }
 
 #[test]

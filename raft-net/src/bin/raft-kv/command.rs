@@ -11,8 +11,8 @@
 //! SESSION                opens a session
 //! ```
 //!
-//! A request id is told from a verb by its first digit. Verbs may be in any case. A word with spaces, quotes or line breaks in it is written as a JSON string:
-//! `CAS k "two words" new`.
+//! A request id is told from a verb by its first digit. Verbs may be in any case. A word with spaces, quotes or line
+//! breaks in it is written as a JSON string: `CAS k "two words" new`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -67,6 +67,8 @@ impl FromStr for RequestId {
             text.parse::<u64>().ok().filter(|_| is_plain)
         };
         let parsed = text.split_once('.').and_then(|(a, b)| Some((number(a)?, number(b)?)));
+        // A session is named by the index of the entry that opened it, and these start at 1.
+        let parsed = parsed.filter(|(session, _)| *session > 0);
         let (session, sequence) = parsed.ok_or_else(|| ParseError::RequestId(String::from(text)))?;
         Ok(RequestId { session, sequence })
     }
@@ -121,14 +123,16 @@ impl ParseError {
     pub(crate) fn hint(&self) -> &'static str {
         match self {
             ParseError::Empty | ParseError::Verb(_) | ParseError::Usage(_) => {
-                "commands: SET k v, GET k, INCR k [n], DEL k, CAS k old new, SESSION"
+                "use one of: SET k v, PUT k v, GET k, DEL k, INCR k [n], CAS k old new, SESSION"
             }
             ParseError::ManyLines => {
                 "send one command at a time; write a line break in a value as \"...\\n...\""
             }
             ParseError::Number(_) => "INCR k adds 1, INCR k -5 takes 5 away",
             ParseError::Quoted => "write a word with spaces as \"two words\", a quote in it as \\\"",
-            ParseError::RequestId(_) => "SESSION.SEQUENCE, as 12.1: POST /session gives the first number",
+            ParseError::RequestId(_) => {
+                "write SESSION.SEQUENCE, as 12.1: POST /session gives the first number, which is never 0"
+            }
             ParseError::NeedlessRequestId => "leave the request id away: reading twice changes nothing",
             ParseError::KeyEmpty | ParseError::KeyTooLong(_) => "a key has 1 to 1024 bytes",
         }
@@ -148,10 +152,11 @@ pub(crate) fn parse(text: &str) -> Result<Ask, ParseError> {
         (None, text)
     };
     let (verb, rest) = split_word(text);
-    match verb.to_ascii_uppercase().as_str() {
+    let verb_upper = verb.to_ascii_uppercase();
+    match verb_upper.as_str() {
         "" => Err(ParseError::Empty),
         "SET" | "PUT" => {
-            let usage = "SET key value";
+            let usage = if verb_upper == "PUT" { "PUT key value" } else { "SET key value" };
             let (key, rest) = word(rest, usage)?;
             let value = last_word(rest, usage)?;
             Ok(Ask::Change(id, set(checked(key)?, value)))
@@ -330,6 +335,7 @@ mod tests {
             "",
             "SET",
             "SET k",
+            "put k",
             "GET",
             "GET a b",
             "DEL",
@@ -345,6 +351,8 @@ mod tests {
             "SET \"\" v",
             "1 SET k v",
             "1.+2 SET k v",
+            "0.0 SET k v",
+            "0.1 SET k v",
             "1.2 GET k",
             "1.2",
             "INCR k 9223372036854775808",

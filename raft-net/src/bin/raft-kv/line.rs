@@ -8,12 +8,13 @@
 //! help, quit
 //! ```
 //!
+//! Every line has an answer but `quit`: an empty one is told what to type. A line that is too long is the last one.
 //! With a token, the first line of a connection must be `auth TOKEN`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
@@ -27,6 +28,10 @@ use crate::service::{Consistency, Service};
 const GRACE: Duration = Duration::from_secs(2);
 /// Bytes of a line at most.
 const LINE_BYTES_MAX: u64 = 2 << 20;
+/// What is read of a client that is hung up on, and for how long: a connection that is closed with bytes unread is reset,
+/// and a reset may overtake the last answer.
+const FAREWELL_BYTES_MAX: usize = 64 << 20;
+const FAREWELL_PATIENCE: Duration = Duration::from_secs(2);
 
 const HELP: &str =
     "put k v | get k | del k | incr k [n] | cas k old new | session | SESSION.SEQUENCE put k v | quit";
@@ -64,12 +69,12 @@ async fn converse(
         let answer = match next {
             Line::End => return Ok(()),
             Line::TooLong => {
-                write.write_all(b"Error: the line is too long (at most 2 MiB)\n").await?;
-                return Ok(());
+                let answer = "Error: the line is too long (at most 2 MiB; a command has at most 1 MiB)\n";
+                write.write_all(answer.as_bytes()).await?;
+                return hang_up(read, write, stop).await;
             }
             Line::Text(text) => match (text.trim(), is_trusted) {
-                ("", _) => continue,
-                ("quit" | "exit", _) => return Ok(()),
+                ("quit" | "exit", _) => return hang_up(read, write, stop).await,
                 ("help", _) => Ok(String::from(HELP)),
                 (text, false) => {
                     let token = service.settings().token.as_deref().unwrap_or("");
@@ -86,6 +91,31 @@ async fn converse(
         };
         answer.push('\n');
         write.write_all(answer.as_bytes()).await?;
+    }
+}
+
+/// Says that nothing more is said, and reads on for a while, so that all answers arrive.
+async fn hang_up(
+    mut read: impl AsyncBufRead + Unpin,
+    mut write: impl AsyncWrite + Unpin,
+    mut stop: watch::Receiver<bool>,
+) -> std::io::Result<()> {
+    write.shutdown().await?;
+    let drain = async {
+        let mut left = FAREWELL_BYTES_MAX;
+        loop {
+            let bytes = read.fill_buf().await?.len();
+            if bytes == 0 || bytes > left {
+                return Ok(());
+            }
+            read.consume(bytes);
+            left -= bytes;
+        }
+    };
+    tokio::select! {
+        () = told(&mut stop) => Ok(()),
+        // Whoever still sends after that is cut off.
+        drained = tokio::time::timeout(FAREWELL_PATIENCE, drain) => drained.unwrap_or(Ok(())),
     }
 }
 
