@@ -1,5 +1,8 @@
 //! The command line as a client.
 
+use std::process::Command;
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 
 use crate::cluster::{Cluster, free_ports, refused, run};
@@ -61,6 +64,29 @@ fn status_shows_every_node() {
     let all: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(all[2]["state"], Value::Null, "{text}");
     assert_eq!(all[0]["state"]["id"], 1);
+}
+
+#[test]
+fn a_node_that_hangs_does_not_hold_up_the_status_of_the_others() {
+    let cluster = Cluster::start(3);
+    let hung = cluster.leader() % 3 + 1;
+    let node = |id: usize| format!("127.0.0.1:{}", cluster.http[id - 1]);
+    let pid = cluster.pid(hung).to_string();
+    assert!(Command::new("kill").args(["-STOP", &pid]).status().unwrap().success());
+    for asked in [node(hung % 3 + 1), format!("{},{}", node(hung), node(hung % 3 + 1))] {
+        let began = Instant::now();
+        let output = run(&["status", "--node", &asked]);
+        let took = began.elapsed();
+        // A second, and room for a busy machine; a client that waits for an answer waits for 20 s.
+        assert!(took < Duration::from_secs(8), "{took:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let line = text.lines().nth(hung).unwrap();
+        assert!(line.contains("no answer"), "{text}");
+        assert_eq!(text.matches("no answer").count(), 1, "{text}");
+    }
+    let (code, why) = refused(&["status", "--node", &node(hung)]);
+    assert!(code == 7 && why.contains("no answer in 1s"), "{why}");
+    assert!(Command::new("kill").args(["-CONT", &pid]).status().unwrap().success());
 }
 
 #[test]

@@ -9,6 +9,7 @@ use hyper::{Method, Request, header};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 use crate::exit::{Exit, Fatal};
 
@@ -135,8 +136,50 @@ pub(crate) async fn ask_any(
             }
         }
     }
+    Err(nobody_answers(&failures))
+}
+
+/// Asks one node, for so long.
+pub(crate) async fn ask_within(
+    patience: Duration,
+    node: &str,
+    token: Option<&str>,
+    question: &Question,
+) -> Result<Answer, NoAnswer> {
+    match tokio::time::timeout(patience, ask(node, token, question)).await {
+        Ok(answer) => answer,
+        Err(_) => Err(NoAnswer::Unknown(format!("{node}: no answer in {patience:?}"))),
+    }
+}
+
+/// Asks all nodes at once, and gives the first good answer, or else another one. A node that hangs delays nothing, as
+/// long as one answers.
+pub(crate) async fn ask_fastest(
+    patience: Duration,
+    nodes: &[String],
+    token: Option<&str>,
+    question: &Question,
+) -> Result<Answer, Fatal> {
+    let mut asked = JoinSet::new();
+    for node in nodes {
+        let (node, token, question) = (node.clone(), token.map(String::from), question.clone());
+        asked.spawn(async move { ask_within(patience, &node, token.as_deref(), &question).await });
+    }
+    let (mut other, mut failures) = (None, Vec::new());
+    while let Some(answer) = asked.join_next().await {
+        match answer {
+            Ok(Ok(answer)) if (200..300).contains(&answer.status) => return Ok(answer),
+            Ok(Ok(answer)) => other = Some(answer),
+            Ok(Err(NoAnswer::NotSent(why) | NoAnswer::Unknown(why))) => failures.push(why),
+            Err(died) => failures.push(died.to_string()),
+        }
+    }
+    other.ok_or_else(|| nobody_answers(&failures))
+}
+
+fn nobody_answers(failures: &[String]) -> Fatal {
     let what = format!("no node answers ({}); name running ones with --node HOST:PORT", failures.join("; "));
-    Err(Fatal::new(Exit::Unavailable, what))
+    Fatal::new(Exit::Unavailable, what)
 }
 
 /// The token in a file.

@@ -1,5 +1,7 @@
 //! `status`, `get`, `put`, `del` and `incr`: the command line as a client.
 
+use std::time::Duration;
+
 use hyper::Method;
 use serde::Serialize;
 use serde_json::Value;
@@ -7,7 +9,7 @@ use serde_json::Value;
 use crate::args::{
     ChangeArguments, ClientArguments, DelArguments, GetArguments, IncrArguments, Output, PutArguments,
 };
-use crate::client::{Answer, Question, ask, ask_any, path_of, read_token};
+use crate::client::{Answer, Question, ask_any, ask_fastest, ask_within, path_of, read_token};
 use crate::command::{ParseError, RequestId, quoted};
 use crate::config::NodeAddresses;
 use crate::exit::{Exit, Fatal};
@@ -96,7 +98,11 @@ fn headers(change: &ChangeArguments) -> Vec<(&'static str, String)> {
 /// Asks, and makes an error of every answer that is not a success.
 async fn send(client: &ClientArguments, question: &Question) -> Result<Answer, Fatal> {
     let token = read_token(client.token_file.as_deref())?;
-    let answer = ask_any(&client.nodes, token.as_deref(), question).await?;
+    good(ask_any(&client.nodes, token.as_deref(), question).await?)
+}
+
+/// An answer that is a success; anything else is an error with what the node said.
+fn good(answer: Answer) -> Result<Answer, Fatal> {
     let exit = Kind::exit_of_status(answer.status);
     if exit == Exit::Ok {
         return Ok(answer);
@@ -118,6 +124,9 @@ fn show(client: &ClientArguments, answer: &Answer, text: &str) {
     }
 }
 
+/// How long `status` waits for a node.
+const STATUS_PATIENCE: Duration = Duration::from_secs(1);
+
 /// One node, as `status` tells of it.
 #[derive(Debug, Serialize)]
 struct NodeStatus {
@@ -130,8 +139,9 @@ struct NodeStatus {
 /// `status`.
 pub(crate) async fn status(client: ClientArguments) -> Result<(), Fatal> {
     let token = read_token(client.token_file.as_deref())?;
-    let first = send(&client, &Question::get("/state")).await?;
-    let first: StateReport = first.json()?;
+    let question = Question::get("/state");
+    let first = ask_fastest(STATUS_PATIENCE, &client.nodes, token.as_deref(), &question).await?;
+    let first: StateReport = good(first)?.json()?;
     let mut asked = Vec::new();
     for node in first.nodes.clone() {
         let (first, token) = (first.clone(), token.clone());
@@ -163,7 +173,7 @@ async fn status_of(node: NodeAddresses, first: StateReport, token: Option<String
         Some(first)
     } else {
         match &node.http {
-            Some(http) => ask(http, token.as_deref(), &Question::get("/state"))
+            Some(http) => ask_within(STATUS_PATIENCE, http, token.as_deref(), &Question::get("/state"))
                 .await
                 .ok()
                 .and_then(|answer| answer.json().ok()),
