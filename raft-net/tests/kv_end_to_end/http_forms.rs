@@ -98,7 +98,8 @@ fn a_node_tells_of_itself() {
     assert_eq!(state["id"], leader);
     assert_eq!(state["leader"], leader);
     assert_eq!(state["vote"], leader);
-    assert!(state["votes_for"].as_array().unwrap().len() >= 2, "{state}");
+    // Its own vote is not listed, and the third node may have campaigned itself.
+    assert!(!state["votes_for"].as_array().unwrap().is_empty(), "{state}");
     assert!(state["votes_against"].is_array());
     assert!(state["commit"].as_u64() >= Some(2) && state["applied"].as_u64() >= Some(2), "{state}");
     assert_eq!(state["peers"].as_array().unwrap().len(), 2);
