@@ -129,7 +129,8 @@ where
         self.ask(|reply| Request::Dropped { reply }).await.unwrap_or_default()
     }
 
-    /// Entries of the log, committed or not, at most `limit` from `from` on.
+    /// Entries of the log, committed or not, at most `limit` from `from` on, as far as they are in memory: what was
+    /// applied, and let go of since, is missing.
     ///
     /// # Errors
     /// The node has stopped.

@@ -16,8 +16,8 @@ pub(crate) struct Arguments {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 ok, 1 other, 2 usage or configuration, 3 disk failed, 4 data directory refused (damaged, not initialised, \
-another node's, in use), 5 address can't be listened on, 6 key does not exist, 7 unavailable and nothing happened, \
+Exit codes: 0 ok, 1 other, 2 usage or configuration, 3 disk failed, 4 data directory refused (damaged beyond what peers \
+can repair, not initialised, another node's, in use), 5 address can't be listened on, 6 key does not exist, 7 unavailable and nothing happened, \
 8 outcome unknown, 9 conflict.
 
 Try it: raft-kv demo";

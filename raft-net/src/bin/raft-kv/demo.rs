@@ -50,7 +50,10 @@ pub(crate) async fn run(arguments: DemoArguments) -> Result<(), Fatal> {
     let killed = nodes.stop().await;
     match killed.as_slice() {
         [] => say("done.\n"),
-        killed => say(format!("done; {killed:?} did not stop by themselves and were killed.\n")),
+        killed => {
+            let killed: Vec<String> = killed.iter().map(ToString::to_string).collect();
+            say(format!("done; did not stop by themselves and were killed: nodes {}.\n", killed.join(", ")));
+        }
     }
     result
 }

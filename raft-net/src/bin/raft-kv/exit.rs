@@ -13,7 +13,7 @@ pub(crate) enum Exit {
     Usage,
     /// The disk failed while the node ran. Start it again: it recovers from what is durable.
     DiskFailed,
-    /// The data directory is damaged, not initialised, of another node or cluster, or in use.
+    /// The data directory is damaged beyond what peers can repair, not initialised, of another node or cluster, or in use.
     Directory,
     /// An address can't be listened on.
     Address,
