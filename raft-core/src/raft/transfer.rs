@@ -109,9 +109,14 @@ impl Transfer {
         took
     }
 
+    /// When the oldest piece counts as lost, or the follower is asked whether it installed all. A lost piece goes out as
+    /// soon as the disk has read it: no time is waited for then.
     pub(crate) fn retransmit_at(&self, timeout: Span) -> Option<Instant> {
-        let oldest = self.pieces.front().filter(|piece| !piece.is_lost).map(|piece| piece.at);
-        oldest.or(self.waiting_since).map(|at| at.plus(timeout))
+        let since = match self.pieces.front() {
+            Some(piece) => (!piece.is_lost).then_some(piece.at),
+            None => self.waiting_since,
+        };
+        since.map(|at| at.plus(timeout))
     }
 
     /// The oldest piece is lost; or all are there, and the word that it is installed is. Gives the bytes that were lost.

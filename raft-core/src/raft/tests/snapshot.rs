@@ -17,6 +17,7 @@ use crate::membership::Configuration;
 use crate::message::{Envelope, Message, SnapshotChunk, SnapshotChunkAnswer};
 use crate::snapshot::SnapshotMeta;
 use crate::types::{Index, LogId, Round, Span, Term};
+use crate::write::Identity;
 
 fn config() -> Config {
     Config { trailing_entries: 0, chunk_bytes_max: 10, chunks_in_flight_max: 3, ..steady() }
@@ -247,6 +248,37 @@ fn a_transfer_pins_its_snapshot_up_to_a_bound() {
     cluster.run(Span::from_millis(1_000));
     assert_eq!(cluster.nodes[&3].applied, cluster.nodes[&1].applied);
     assert_eq!(cluster.raft(3).status().snapshot, cluster.raft(1).status().snapshot);
+}
+
+/// All pieces are there, from an earlier leader, while the disk is slow to read the first: what waits for the disk makes
+/// no tick due, or the host would tick without end until it is read.
+#[test]
+fn what_waits_for_the_disk_waits_for_no_tick() {
+    let mut cluster = one_behind();
+    cluster.slow_disks = alloc::vec![1];
+    cluster.cut.clear();
+    cluster.run(Span::from_millis(200));
+    let request = cluster.nodes[&1].loads.front().cloned().expect("the first piece is to be read");
+    let Wanted::Chunk { snapshot, .. } = request.wanted else { panic!("{request:?}") };
+    let SnapshotMeta { last, digest, length: received, .. } = snapshot;
+    let (now, term) = (cluster.now, cluster.raft(1).term());
+    let answer = SnapshotChunkAnswer { term, snapshot: last, digest, received, restart: false };
+    let (to_boot, from_boot) = (cluster.raft(1).boot(), cluster.raft(3).boot());
+    let Identity { cluster: id, epoch, member: to } = cluster.raft(1).identity();
+    let message = Message::SnapshotChunkAnswer(answer);
+    let envelope = Envelope { cluster: id, epoch, from: member(3), from_boot, to, to_boot, message };
+    assert_eq!(cluster.raft(1).handle_message(now, envelope), Ok(()));
+    for _ in 0..5 {
+        cluster.now = cluster.now.plus(Span::from_millis(50));
+        let now = cluster.now;
+        cluster.raft(1).tick(now);
+        cluster.drain(1);
+        assert!(cluster.raft(1).is_leader() && cluster.raft(1).next_tick() > Some(now));
+    }
+    cluster.slow_disks.clear();
+    cluster.sync(1, 0);
+    cluster.run(Span::from_millis(1_000));
+    assert_eq!(cluster.nodes[&3].applied, cluster.nodes[&1].applied);
 }
 
 /// B70: at the boundary of the log the term of the entry before the first is the snapshot's.
