@@ -9,6 +9,7 @@
 
 mod damage;
 mod history;
+mod snapshots;
 
 use std::collections::VecDeque;
 
@@ -18,6 +19,7 @@ use raft_core::{HardState, Persist};
 use super::disk::{Model, after_next_batch, perform_all, perform_torn};
 use damage::{Damage, EDIT_BYTES};
 use history::{History, STEP_BYTES, STEPS};
+pub use snapshots::SnapshotCounts;
 
 const CONFIG: JournalConfig =
     JournalConfig { segment_bytes: 4_096, batch_bytes_max: 2_048, recovered_bytes_max: u64::MAX };
@@ -30,8 +32,8 @@ const EDITS_MAX: usize = 32;
 struct Expected {
     /// What is legal without damage.
     legal: Vec<Model>,
-    /// The log after each batch: where damage may throw it back to.
-    past: Vec<Vec<raft_core::Entry>>,
+    /// The disk after each batch: where damage may throw it back to.
+    past: Vec<Model>,
 }
 
 /// Makes the history, tears and damages it, and recovers.
@@ -39,11 +41,19 @@ struct Expected {
 /// # Panics
 /// If something that must hold does not.
 pub fn run(input: &[u8]) {
+    count_snapshots(input);
+}
+
+/// As [`run`], and says what the history had of snapshots.
+///
+/// # Panics
+/// If something that must hold does not.
+pub fn count_snapshots(input: &[u8]) -> SnapshotCounts {
     let mut head = [0; DAMAGE_AT];
     let length = input.len().min(DAMAGE_AT);
     head[..length].copy_from_slice(&input[..length]);
     let history = History::make(&head[..POWER_LOSS_AT]);
-    let History { mut files, disk, past, mut journal, unsynced } = history;
+    let History { mut files, disk, past, mut journal, unsynced, counts, .. } = history;
     let mut expected = Expected { legal: vec![disk], past };
     lose_power(&mut files, &mut journal, &unsynced, &head[POWER_LOSS_AT..], &mut expected);
 
@@ -54,6 +64,7 @@ pub fn run(input: &[u8]) {
     for on_damage in [OnDamage::Refuse, OnDamage::Abstain] {
         recover(files.clone(), on_damage, &damage, &expected);
     }
+    counts
 }
 
 /// The power goes in the middle of the next batch, if the history left one: some of its operations were performed, and
@@ -122,7 +133,9 @@ fn check(found: &Model, is_cut: bool, expected: &Expected) {
     let Expected { legal, past } = expected;
     let cut = || {
         let of_one = |model: &Model| found.hard_state == HardState { abstaining: true, ..model.hard_state };
-        let is_past = past.contains(&found.log) || legal.iter().any(|model| model.log == found.log);
+        // A snapshot that is needed and is damaged takes with it all that was built on it: that is the empty disk, the
+        // first.
+        let is_past = past.iter().chain(legal).any(|model| model.same_log(found));
         legal.iter().any(of_one) && is_past
     };
     let holds = if is_cut { cut() } else { legal.contains(found) };
