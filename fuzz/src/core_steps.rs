@@ -7,20 +7,29 @@
 //! mean something plausible, and the highest ones something hostile.
 
 mod contract;
+mod followers;
 mod forge;
 mod host;
+mod leading;
 mod pieces;
+mod sending;
+mod situations;
 mod snapshots;
+
+use std::collections::BTreeSet;
 
 use raft_core::{Config, Span};
 
 use forge::{Forge, Step};
 use host::Host;
+pub use situations::Situation;
 
 /// Bytes of the head, and of a step.
 pub const STEP_BYTES: usize = 8;
 /// From this kind of step on, it is about snapshots.
 const SNAPSHOT_STEPS: u8 = 192;
+/// From here on, it is about a leader that sends one.
+const LEADER_STEPS: u8 = 224;
 /// Steps of one input at most.
 const STEPS_MAX: usize = 400;
 
@@ -29,11 +38,20 @@ const STEPS_MAX: usize = 400;
 /// # Panics
 /// If an invariant of the core or its contract is broken.
 pub fn run(input: &[u8]) {
+    situations(input);
+}
+
+/// Runs the steps of an input, and says what the node met on its way.
+///
+/// # Panics
+/// As [`run`] does.
+pub fn situations(input: &[u8]) -> BTreeSet<Situation> {
     let mut chunks = input.chunks_exact(STEP_BYTES);
     let mut head = [0; STEP_BYTES];
     head.copy_from_slice(chunks.next().unwrap_or(&[0; STEP_BYTES]));
     let mut forge = Forge::new(head[0], head[1]);
-    let mut host = Host::new(config(head[2]), forge.identity(), &forge.founding(), u64::from(head[3]));
+    let mut host =
+        Host::new(config(head[2], head[4]), forge.identity(), &forge.founding(), u64::from(head[3]));
     for bytes in chunks.take(STEPS_MAX) {
         let mut step = [0; STEP_BYTES];
         step.copy_from_slice(bytes);
@@ -41,14 +59,17 @@ pub fn run(input: &[u8]) {
             break;
         }
     }
+    host.sending.reached
 }
 
 /// Bounds that are met often, the usual ones, or the smallest that are valid.
-fn config(kind: u8) -> Config {
+fn config(kind: u8, sending: u8) -> Config {
     let base = Config {
         cache_bytes_max: [16 << 20, 0, 200, 16 << 20][usize::from(kind / 4 % 4)],
         chunk_bytes_max: [64, 300, 1, 5_000][usize::from(kind / 16 % 4)],
         trailing_entries: [0, 2, 0, 1_024][usize::from(kind / 64 % 4)],
+        chunks_in_flight_max: [8, 1, 2, 3][usize::from(sending % 4)],
+        pinned_bytes_max: [64 << 20, 0, 200, 2_000][usize::from(sending / 4 % 4)],
         proposal_timeout: Span::from_millis(2_000),
         read_timeout: Span::from_millis(1_000),
         ..Config::default()
@@ -84,6 +105,9 @@ fn config(kind: u8) -> Config {
 /// One step. False: the node can't go on, and must not.
 fn perform(host: &mut Host, forge: &mut Forge, step: Step) -> bool {
     let Step([kind, who, a, b, c, ..]) = step;
+    if kind >= LEADER_STEPS {
+        return leading::perform(host, forge, step);
+    }
     if kind >= SNAPSHOT_STEPS {
         return perform_snapshot(host, forge, step);
     }

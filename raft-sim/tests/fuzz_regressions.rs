@@ -50,3 +50,33 @@ fn every_target_has_inputs_to_start_from_and_they_pass() {
         assert!(replayed.iter().any(|name| name == target), "no seeds for {target}");
     }
 }
+
+/// What a leader does with snapshots is many steps away from a start: the fuzzer is given the way there.
+#[test]
+fn the_seeds_of_core_steps_reach_every_situation() {
+    use fuzz::core_steps::{Situation, situations};
+    let mut reached = std::collections::BTreeMap::new();
+    for (_, file) in inputs("seeds").into_iter().filter(|(target, _)| target == "core_steps") {
+        for situation in situations(&fs::read(&file).expect("it can be read")) {
+            *reached.entry(situation).or_insert(0) += 1;
+        }
+    }
+    let missing: Vec<_> =
+        Situation::ALL.iter().filter(|situation| !reached.contains_key(situation)).collect();
+    assert!(missing.is_empty(), "no seed reaches {missing:?}; reached by so many: {reached:?}");
+}
+
+#[test]
+fn the_seeds_of_journal_recover_hold_snapshots() {
+    let seeds = inputs("seeds").into_iter().filter(|(target, _)| target == "journal_recover");
+    let mut all = fuzz::journal_recover::SnapshotCounts::default();
+    for (_, file) in seeds {
+        let one = fuzz::journal_recover::count_snapshots(&fs::read(&file).expect("it can be read"));
+        all.installed += one.installed;
+        all.taken += one.taken;
+        all.begun += one.begun;
+        all.interrupted += one.interrupted;
+    }
+    let least = all.installed.min(all.taken).min(all.begun).min(all.interrupted);
+    assert!(least >= 2, "the fuzzer starts from too few histories with snapshots: {all:?}");
+}

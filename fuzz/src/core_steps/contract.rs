@@ -85,6 +85,11 @@ impl Contract {
         *self = Contract { granted, told, ..Contract::new(raft) };
     }
 
+    /// The commit index when all was last quiet.
+    pub(super) fn commit(&self) -> Index {
+        self.commit
+    }
+
     pub(super) fn note_proposed(&mut self, id: LogId) {
         let before = self.proposals.insert(id, Ending::Open);
         assert_eq!(before, None, "{id} was proposed twice");

@@ -14,6 +14,7 @@ use raft_core::{
 };
 
 use super::STEP_BYTES;
+use super::followers::Follower;
 use super::host::Host;
 use super::pieces::Transfer;
 
@@ -41,6 +42,8 @@ pub(super) struct Forge {
     seat: u8,
     /// By peer, how often it restarted.
     boots: BTreeMap<NodeId, u64>,
+    /// Those who follow as they should.
+    pub(super) followers: BTreeMap<Member, Follower>,
     /// The snapshot whose pieces are sent.
     pub(super) transfer: Option<Transfer>,
 }
@@ -58,6 +61,7 @@ impl Forge {
             voters: [3, 5, 3, 1, 2, 4, 7, 3][usize::from(voters % 8)],
             seat,
             boots: BTreeMap::new(),
+            followers: BTreeMap::new(),
             transfer: None,
         }
     }
@@ -88,6 +92,12 @@ impl Forge {
 
     pub(super) fn restart_peer(&mut self, who: u8) {
         *self.boots.entry(self.peer(who).id).or_default() += 1;
+    }
+
+    /// The member comes back in a later boot than any that was claimed.
+    pub(super) fn restart_beyond(&mut self, member: Member, boot: u64) {
+        let restarts = self.boots.entry(member.id).or_default();
+        *restarts = (*restarts).max(boot) + 1;
     }
 
     /// Another member mostly; from 240 on a stranger, another incarnation, or the node itself.

@@ -1,16 +1,19 @@
 //! The node's host: its clock, its disk (real journal bytes in memory), and what it sent and received.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use raft_core::journal::{Files, Journal, JournalConfig, OnDamage, Recovery, initialise};
+use raft_core::message::SnapshotChunk;
 use raft_core::{
-    Action, Config, Configuration, Durable, Envelope, HardState, Identity, Index, Instant, Persist, Raft,
-    Restored, Span, Write, wire,
+    Action, Boot, Config, Configuration, Durable, Envelope, HardState, Identity, Index, Instant, Member,
+    Message, Persist, Raft, Restored, Span, Write, wire,
 };
 
 use super::super::disk::{Model, after_next_batch, perform_all};
 use super::contract::Contract;
+use super::followers::Mail;
+use super::sending::Sending;
 use super::snapshots::Snapshots;
 
 const JOURNAL: JournalConfig =
@@ -41,8 +44,13 @@ pub(super) struct Host {
     /// What the core knows to be on the disk: all that it may promise.
     told: Model,
     sent: VecDeque<Envelope>,
+    /// What peers have not read yet.
+    pub(super) mail: Mail,
     heard: VecDeque<Envelope>,
+    /// The highest boot that each member claimed.
+    boots: BTreeMap<Member, Boot>,
     contract: Contract,
+    pub(super) sending: Sending,
 }
 
 impl Host {
@@ -71,7 +79,10 @@ impl Host {
             past: vec![Model::default()],
             snapshots: Snapshots::default(),
             sent: VecDeque::new(),
+            mail: Mail::default(),
+            sending: Sending::default(),
             heard: VecDeque::new(),
+            boots: BTreeMap::new(),
         }
     }
 
@@ -91,7 +102,8 @@ impl Host {
                         Ok(&envelope),
                         "it can't be read when it arrives"
                     );
-                    self.check_piece(&envelope.message);
+                    self.sending.note_sent(&envelope, &self.raft, &self.config);
+                    self.mail.put(&envelope);
                     remember(&mut self.sent, envelope);
                 }
                 Action::Persist(persist) => {
@@ -112,6 +124,7 @@ impl Host {
         if let Err(broken) = self.raft.check_invariants() {
             panic!("invariant: {broken}");
         }
+        self.sending.note_state(&self.raft, self.contract.commit());
         self.contract.check_state(&self.raft, &self.told);
     }
 
@@ -138,8 +151,12 @@ impl Host {
     pub(super) fn receive(&mut self, envelope: Envelope, flags: u8) {
         self.contract.note_received(&envelope);
         remember(&mut self.heard, envelope.clone());
+        let boot = self.boots.entry(envelope.from).or_default();
+        *boot = (*boot).max(envelope.from_boot);
         let before = self.raft.status();
-        if self.raft.handle_message(self.now, envelope).is_err() {
+        let result = self.raft.handle_message(self.now, envelope.clone());
+        self.sending.note_received(&envelope, &result, &self.raft);
+        if result.is_err() {
             let after = self.raft.status();
             assert_eq!(
                 (before.last, before.commit),
@@ -153,6 +170,18 @@ impl Host {
     /// What it sent, the newest first.
     pub(super) fn sent(&self, back: usize) -> Option<&Envelope> {
         self.sent.iter().rev().nth(back)
+    }
+
+    /// The newest piece of a snapshot that it sent to a member.
+    pub(super) fn newest_piece_to(&self, to: Member) -> Option<&SnapshotChunk> {
+        self.sent.iter().rev().filter(|envelope| envelope.to == to).find_map(|envelope| {
+            if let Message::SnapshotChunk(piece) = &envelope.message { Some(piece) } else { None }
+        })
+    }
+
+    /// The highest boot that a member claimed to be in.
+    pub(super) fn highest_boot(&self, member: Member) -> Boot {
+        self.boots.get(&member).copied().unwrap_or_default()
     }
 
     /// What it received, the newest first.
@@ -259,6 +288,7 @@ impl Host {
     /// The process ends in the middle of a batch, perhaps a byte decays meanwhile, and the node starts again, perhaps
     /// at the second attempt. False: it refuses to, as it may with damage.
     pub(super) fn crash(&mut self, ops: usize, recovery_ops: usize, flip: Option<(usize, u8)>) -> bool {
+        self.sending.note_crash();
         let batch = self.journal.poll_batch();
         let mut legal = vec![self.disk.clone()];
         if let Some(batch) = batch {
@@ -311,6 +341,7 @@ impl Host {
         self.unsynced.clear();
         self.untold.clear();
         self.snapshots = Snapshots::default();
+        self.mail = Mail::default();
         let boot = self.raft.boot();
         self.raft =
             Raft::new(self.config.clone(), restored, self.now, self.seed).expect("the settings are valid");

@@ -5,10 +5,13 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 
 use raft_core::journal::{Directory, DiskOp, Files, LoadPlan, ReadFailed, RestorePlan, WrittenSnapshot};
-use raft_core::{LoadRequest, Loaded, LogId, Message, SnapshotMeta};
+use raft_core::{LoadRequest, Loaded, LogId, SnapshotMeta, Wanted};
 
 use super::super::disk::perform_all;
 use super::host::Host;
+
+/// Pieces of a snapshot of its own, at most.
+const PIECES_MAX: u64 = 64;
 
 /// What is under way with snapshots in a process.
 #[derive(Default)]
@@ -33,11 +36,12 @@ impl Snapshots {
 
 /// What every snapshot of these lengths consists of, whoever wrote it: pieces that are sent can be checked.
 pub(super) fn content(last: LogId, length: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while (bytes.len() as u64) < length {
-        bytes.push((last.index.0 ^ last.term.0 << 3).wrapping_add(bytes.len() as u64 * 7) as u8);
-    }
-    bytes
+    (0..length).map(|place| byte(last, place)).collect()
+}
+
+/// One byte of it.
+pub(super) fn byte(last: LogId, place: u64) -> u8 {
+    (last.index.0 ^ last.term.0 << 3).wrapping_add(place.wrapping_mul(7)) as u8
 }
 
 /// Lengths of snapshots: none, little, a block, and more.
@@ -56,7 +60,8 @@ impl Host {
             return;
         };
         let configuration = self.raft.configuration_at(last.index).expect("of what the log holds").clone();
-        let content = content(last, length(how));
+        let pieces_bytes = PIECES_MAX * self.config.chunk_bytes_max;
+        let content = content(last, length(how).min(pieces_bytes));
         let mut ops = VecDeque::new();
         let mut perform = |op| {
             ops.push_back(op);
@@ -78,9 +83,11 @@ impl Host {
             self.snapshots.writing = Some(writing);
             return;
         }
-        let before = self.raft.snapshot_last();
+        let (before, log_start) = (self.raft.snapshot_last(), self.raft.status().log_start);
         let meta = writing.written.meta();
-        if self.raft.offer_snapshot(self.now, meta.clone()).is_ok() {
+        let is_taken = self.raft.offer_snapshot(self.now, meta.clone()).is_ok();
+        self.sending.note_offer(is_taken, log_start, &self.raft);
+        if is_taken {
             assert!(meta.last.index > before.index, "{meta:?} is no newer than {before}");
             self.journal.handle_snapshot_written(&writing.written);
         }
@@ -116,7 +123,9 @@ impl Host {
         let Some((request, plan)) = self.snapshots.loads.remove(which % count.max(1)) else { return };
         let loaded = plan.run(&mut read(&self.files));
         let told = format!("{loaded:?}");
+        let restarts = self.raft.transfers_restarted();
         self.raft.handle_loaded(self.now, request, loaded);
+        self.sending.note_unread(restarts, &self.raft);
         assert!(!self.raft.is_stopped(), "the disk is good, and yet the node stops: {told}");
         self.poll(usize::MAX);
     }
@@ -126,7 +135,9 @@ impl Host {
         let count = self.snapshots.loads.len();
         let Some((request, _)) = self.snapshots.loads.remove(which % count.max(1)) else { return true };
         let loaded = if is_damaged { Loaded::Damaged } else { Loaded::Gone };
+        let restarts = self.raft.transfers_restarted();
         self.raft.handle_loaded(self.now, request, loaded);
+        self.sending.note_unread(restarts, &self.raft);
         assert!(self.raft.is_stopped() || !is_damaged, "it goes on with a damaged disk");
         if self.raft.is_stopped() {
             return self.fail_disk();
@@ -135,20 +146,22 @@ impl Host {
         true
     }
 
+    /// The entries that wait are read back, and no pieces of snapshots.
+    pub(super) fn load_entries(&mut self) {
+        let is_entries = |request: &LoadRequest| matches!(request.wanted, Wanted::Entries { .. });
+        for _ in 0..self.snapshots.loads.len() {
+            let Some(which) = self.snapshots.loads.iter().position(|(request, _)| is_entries(request)) else {
+                return;
+            };
+            self.load(which);
+        }
+    }
+
     /// All that waits is read back, and all that was handed out is applied.
     pub(super) fn catch_up(&mut self) {
         self.confirm_applied(0, 0);
         for _ in 0..self.snapshots.loads.len() {
             self.load(0);
-        }
-    }
-
-    /// A piece that the node sends is what the snapshot holds there.
-    pub(super) fn check_piece(&self, message: &Message) {
-        if let Message::SnapshotChunk(m) = message {
-            let whole = content(m.snapshot.last, m.snapshot.length);
-            let there = usize::try_from(m.offset).ok().and_then(|start| whole.get(start..));
-            assert!(there.is_some_and(|there| there.starts_with(&m.bytes)), "{m:?} is not what was written");
         }
     }
 }
