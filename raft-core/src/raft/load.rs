@@ -42,8 +42,9 @@ impl Loads {
         self.under_way.let_go_of_room();
     }
 
-    fn is_applying(&self) -> bool {
-        self.under_way.iter().any(|(_, purpose)| *purpose == Purpose::Apply)
+    /// What was asked for before and is not wanted any more counts too: a slow disk gets no second request.
+    fn has(&self, purpose: Purpose) -> bool {
+        self.under_way.iter().any(|(_, other)| *other == purpose)
     }
 }
 
@@ -150,7 +151,7 @@ impl Raft {
         let (from, through) = (self.applying.next(), self.applicable());
         let is_wanted = from <= through && from < self.log.cached_from() && self.loaded_to_apply.is_empty();
         let room = self.apply_room()?;
-        if !is_wanted || self.loads.is_applying() {
+        if !is_wanted || self.loads.has(Purpose::Apply) {
             return None;
         }
         let through = through.min(self.log.cached_from().previous());
@@ -163,7 +164,7 @@ impl Raft {
         let end = self.log.last().index;
         let Role::Leader(leader) = &mut self.role else { return None };
         for (member, peer) in &mut leader.peers {
-            if !matches!(peer.fetched, Fetched::Nothing) {
+            if !matches!(peer.fetched, Fetched::Nothing) || self.loads.has(Purpose::Peer(*member)) {
                 continue;
             }
             let wanted = match &peer.mode {

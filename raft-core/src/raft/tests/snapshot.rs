@@ -281,6 +281,23 @@ fn what_waits_for_the_disk_waits_for_no_tick() {
     assert_eq!(cluster.nodes[&3].applied, cluster.nodes[&1].applied);
 }
 
+/// Each restart of a follower makes what was to be read for it outdated. A slow disk gets no request more for that.
+#[test]
+fn a_slow_disk_is_asked_once_for_each_follower() {
+    let mut cluster = one_behind();
+    cluster.slow_disks = alloc::vec![1];
+    cluster.cut.clear();
+    for _ in 0..20 {
+        cluster.run(Span::from_millis(200));
+        cluster.restart(3);
+        assert_eq!(cluster.nodes[&1].loads.len(), 1);
+    }
+    cluster.slow_disks.clear();
+    cluster.sync(1, 0);
+    cluster.run(Span::from_millis(1_000));
+    assert_eq!(cluster.nodes[&3].applied, cluster.nodes[&1].applied);
+}
+
 /// B70: at the boundary of the log the term of the entry before the first is the snapshot's.
 #[test]
 fn a_follower_that_ends_where_the_log_begins_needs_no_snapshot() {
