@@ -21,6 +21,8 @@ mod role;
 mod rtt;
 mod shelf;
 mod snapshot;
+mod status;
+mod term;
 mod transfer;
 
 use alloc::boxed::Box;
@@ -29,12 +31,12 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::action::{Action, RoleChange, RoleName, Status};
+use crate::action::{Action, RoleChange, RoleName};
 use crate::config::Config;
 use crate::entry::{Entry, Payload};
 use crate::error::{Refused, RestoreError, Violation};
 use crate::membership::Configuration;
-use crate::message::{Envelope, Message, StaleTerm};
+use crate::message::{Envelope, Message};
 use crate::snapshot::SnapshotMeta;
 use crate::types::{Boot, Index, Instant, LogId, Member, ReadId, Round, Span, Term};
 use crate::write::{Durable, HardState, Identity, Restored};
@@ -262,37 +264,6 @@ impl Raft {
         Ok(())
     }
 
-    /// Settles what the message's term means (Raft §5.1). True: the message is dealt with.
-    fn is_overruled(&mut self, from: &Sender, message: &Message) -> bool {
-        let term = message.term();
-        if let Message::PreVote(_) = message {
-            return false; // It changes nothing here; its handler compares the terms.
-        }
-        if let Message::RequestVote(m) = message
-            && term >= self.hard_state.term
-            && !m.transfer
-            && self.is_sticky()
-        {
-            return true;
-        }
-        if term > self.hard_state.term {
-            self.adopt_term(term);
-        }
-        if term == self.hard_state.term {
-            return false;
-        }
-        match outdated(message) {
-            Outdated::Counts => return false,
-            Outdated::Void => {}
-            // A deposed leader or an old candidate must learn of it, or it would go on for ever.
-            Outdated::Told(round) => {
-                let answer = Message::StaleTerm(StaleTerm { term: self.hard_state.term, round });
-                self.hold(self.gate.term_write(), from, answer);
-            }
-        }
-        true
-    }
-
     /// Takes the time. May be called at any time, any number of times.
     pub fn tick(&mut self, now: Instant) {
         self.advance(now);
@@ -417,80 +388,6 @@ impl Raft {
         times.into_iter().flatten().min()
     }
 
-    /// What the node knows of itself.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        Status {
-            member: self.identity.member,
-            role: self.role.name(),
-            term: self.hard_state.term,
-            vote: self.hard_state.vote,
-            leader: self.leader(),
-            abstaining: self.hard_state.abstaining,
-            last: self.log.last(),
-            durable: self.gate.log_durable(),
-            commit: self.commit,
-            applying: self.applying,
-            applied: self.applied,
-            progress: self.progress(),
-            log_bytes: self.log.bytes(),
-            terms: self.log.run_count(),
-            log_start: self.log.base().index.next(),
-            snapshot: self.snapshot_last(),
-        }
-    }
-
-    /// Whether the node stopped: its disk failed, or what it read back was damaged. Nothing leaves it any more.
-    #[must_use]
-    pub fn is_stopped(&self) -> bool {
-        self.stopped
-    }
-
-    /// The current term.
-    #[must_use]
-    pub fn term(&self) -> Term {
-        self.hard_state.term
-    }
-
-    /// The leader of the current term, if known.
-    #[must_use]
-    pub fn leader(&self) -> Option<Member> {
-        match &self.role {
-            Role::Follower(follower) => follower.leader.map(|leader| leader.member),
-            Role::PreCandidate(_) | Role::Candidate(_) => None,
-            Role::Leader(_) => Some(self.identity.member),
-        }
-    }
-
-    /// Whether this node leads.
-    #[must_use]
-    pub fn is_leader(&self) -> bool {
-        matches!(self.role, Role::Leader(_))
-    }
-
-    /// Whose node this is.
-    #[must_use]
-    pub fn identity(&self) -> Identity {
-        self.identity
-    }
-
-    /// The number of this boot.
-    #[must_use]
-    pub fn boot(&self) -> Boot {
-        self.boot
-    }
-
-    /// The configuration in force: the latest in the log, committed or not (Raft §6).
-    #[must_use]
-    pub fn configuration(&self) -> &Configuration {
-        &self.configurations.last().expect("the founding configuration is never removed").1
-    }
-
-    /// Entries of the log from an index on, as far as they are in memory, for people and tools.
-    pub fn entries(&self, from: Index) -> impl Iterator<Item = &Entry> {
-        self.log.iter().skip_while(move |entry| entry.index < from)
-    }
-
     /// Time never goes back: a reading before the last one counts as the last one.
     fn advance(&mut self, now: Instant) {
         self.now = self.now.max(now);
@@ -522,39 +419,6 @@ impl Raft {
         self.log.truncate_from(from);
         self.gate.truncated(from);
         self.configurations.retain(|(index, _)| *index < from);
-    }
-}
-
-/// What a message of an earlier term is worth.
-enum Outdated {
-    /// As much as any other.
-    Counts,
-    /// Nothing.
-    Void,
-    /// Nothing, and its sender is told, in answer to this round.
-    Told(Round),
-}
-
-fn outdated(message: &Message) -> Outdated {
-    match message {
-        Message::Append(m) => Outdated::Told(m.round),
-        Message::SnapshotChunk(m) => Outdated::Told(m.round),
-        Message::Heartbeat(m) => Outdated::Told(m.round),
-        Message::RequestVote(_) => Outdated::Told(Round(0)),
-        // A pre-vote is granted by nodes of lower terms too.
-        Message::PreVote(_) | Message::PreVoteAnswer(_) => Outdated::Counts,
-        Message::VoteAnswer(_)
-        | Message::AppendAcknowledgement(_)
-        | Message::AppendRejection(_)
-        | Message::HeartbeatAnswer(_)
-        | Message::StaleTerm(_)
-        | Message::ReadIndex(_)
-        | Message::ReadIndexAnswer(_)
-        | Message::Abstention(_)
-        | Message::AbstentionAnswer(_)
-        | Message::Forward(_)
-        | Message::ForwardAnswer(_)
-        | Message::SnapshotChunkAnswer(_) => Outdated::Void,
     }
 }
 
