@@ -79,12 +79,12 @@ impl Forge {
             200..=219 => founding.outgoing = [member(ME), member(2), member(9)].into(),
             220..=234 => {
                 founding.voters.insert(member(9));
-                founding.voters.remove(&member(ME));
+                founding.voters.remove(member(ME));
                 founding.learners = [member(ME)].into();
             }
             _ => {
                 founding.voters.insert(member(9));
-                founding.voters.remove(&member(ME));
+                founding.voters.remove(member(ME));
             }
         }
         founding
@@ -349,11 +349,11 @@ fn payload(raft: &Raft, what: u8) -> Payload {
             let whom = member(2 + u64::from(what >> 6));
             match what % 4 {
                 0 => {
-                    next.learners.remove(&whom);
+                    next.learners.remove(whom);
                     next.voters.insert(whom);
                 }
                 1 => {
-                    next.voters.remove(&whom);
+                    next.voters.remove(whom);
                 }
                 2 => next.outgoing = next.voters.clone(),
                 _ => next.outgoing.clear(),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use raft_core::message::{AppendRejection, SnapshotChunk, SnapshotChunkAnswer};
-use raft_core::{Envelope, Index, LogId, Message, NodeId, Round, SnapshotMeta, Term};
+use raft_core::{Envelope, Index, LogId, MemberSet, Message, NodeId, Round, SnapshotMeta, Term};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::forge::{Forge, ME, Step, log_id, member, near_index, near_term};
@@ -42,7 +42,7 @@ impl Transfer {
             2 => snapshot.length += 1,
             3 => snapshot.length = if how < 128 { snapshot.length.saturating_sub(1) } else { u64::MAX },
             4 => snapshot.last.term = Term(0),
-            5 => snapshot.configuration.voters.clear(),
+            5 => snapshot.configuration.voters = MemberSet::default(),
             6 => snapshot.configuration.learners = (100..100 + 8 * u64::from(how)).map(member).collect(),
             _ => snapshot.last = LogId { term: snapshot.last.term, index: Index(u64::MAX) },
         }

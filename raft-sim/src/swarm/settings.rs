@@ -40,6 +40,7 @@ pub struct Settings {
     pub chunks_in_flight_max: u64,
     pub trailing_entries: u64,
     pub pinned_bytes_max: u64,
+    pub commit_notices: bool,
     pub snapshot_after_bytes: u64,
     pub snapshot_after_terms: u64,
     pub recovered_bytes_max: u64,
@@ -62,6 +63,7 @@ impl Settings {
             chunks_in_flight_max: count(self.chunks_in_flight_max),
             trailing_entries: self.trailing_entries,
             pinned_bytes_max: self.pinned_bytes_max,
+            commit_notices: self.commit_notices,
             append_bytes_max: self.append_bytes_max,
             window_bytes_max: self.window_bytes_max,
             window_appends_max: count(self.window_appends_max),
@@ -142,6 +144,7 @@ pub(super) fn draw(d: &mut Draw<'_>) -> Settings {
         } else {
             d.of(memory).log_uniform(64, 1 << 20)
         },
+        commit_notices: d.of(memory).below(4) != 0,
         election_timeout: timeout,
         heartbeat_interval: heartbeat,
         retransmit_after: d.between(timeout / 8, timeout),
