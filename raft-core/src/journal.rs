@@ -31,6 +31,7 @@ mod replay;
 mod sector;
 mod segment;
 mod snapshot;
+mod snapshot_files;
 #[cfg(test)]
 mod tests;
 

@@ -1,12 +1,15 @@
 //! The core joined with a state machine: sessions, forwarding, reads, the write queue. Both hosts run it.
 
+mod action;
 mod apply;
 pub mod command;
 mod config;
 mod forward;
 mod relay;
+mod request;
 pub mod sessions;
 pub mod snapshots;
+mod state_machine;
 mod stop;
 mod tickets;
 
@@ -17,127 +20,24 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use self::action::{ActionOf, ReplicaAction};
 pub use self::config::ReplicaConfig;
+pub use self::request::{Outcome, OutcomeOf, SessionId, SessionRequest, Ticket};
 pub use self::snapshots::{LoadJob, LoadOutcome, RestoreJob, RestoredState, SnapshotJob};
+pub use self::state_machine::StateMachine;
 pub use self::stop::StopReason;
 
 use self::command::{ReplicaCommand, decode_all};
 use self::forward::Intake;
 use self::sessions::Sessions;
 use self::tickets::{Tickets, Waiting};
-use crate::action::{Action, RoleChange, Status};
+use crate::action::{Action, Status};
 use crate::error::{Refused, RestoreError, Violation};
-use crate::journal::{Batch, Journal};
+use crate::journal::Journal;
 use crate::message::{Envelope, Message};
 use crate::raft::Raft;
-use crate::snapshot::{Sink, Source, SourceError};
 use crate::types::{Index, Instant, LogId, Term};
 use crate::write::Restored;
-
-/// What the user replicates: deterministic, without I/O.
-pub trait StateMachine {
-    /// Changes the state.
-    type Command: Serialize + DeserializeOwned + Clone;
-    /// What a command answers.
-    type Response: Serialize + DeserializeOwned + Clone;
-    /// Asks the state, changing nothing.
-    type Query: Clone;
-    /// What a query answers.
-    type Answer;
-    /// A frozen view of the state, cheap to make: what it shows never changes.
-    type Image: Clone + Send;
-    /// Applies a committed command. `index` grows from call to call.
-    fn apply(&mut self, index: Index, command: Self::Command) -> Self::Response;
-    /// Answers a query.
-    fn query(&self, query: Self::Query) -> Self::Answer;
-    /// Freezes the state as it is now, for a snapshot.
-    fn freeze(&self) -> Self::Image;
-    /// Writes an image: the same bytes each time that it is asked. It may run on another thread, beside `apply`.
-    /// [`snapshot::write_value`](crate::snapshot::write_value) does it for any serde type.
-    fn write(image: &Self::Image, out: &mut dyn Sink);
-    /// Reads back what [`write`](StateMachine::write) wrote, to its end.
-    /// [`snapshot::read_value`](crate::snapshot::read_value) does it for any serde type.
-    ///
-    /// # Errors
-    /// Those of the source; or the bytes are not such a state.
-    fn restore(input: &mut dyn Source) -> Result<Self, SourceError>
-    where
-        Self: Sized;
-    /// A digest of the state, equal on equal states, if there is one: the simulator compares replicas by it.
-    fn digest(&self) -> Option<u64> {
-        None
-    }
-}
-
-/// A client's session: the index of the entry that opened it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, serde::Deserialize)]
-pub struct SessionId(pub u64);
-
-/// Which of a session's requests a command is (thesis §6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, serde::Deserialize)]
-pub struct SessionRequest {
-    /// The session.
-    pub session: SessionId,
-    /// Numbers the session's commands; a retry repeats the number.
-    pub sequence: u64,
-    /// The client has the answers to all its commands below this one: their responses may be forgotten. At most
-    /// `sequence`; a request that says that its own answer is there already ends in [`Outcome::Expired`].
-    pub unanswered: u64,
-}
-
-/// Names a request at the replica where it was made; ends in exactly one `Reply`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ticket(pub u64);
-
-/// How a request ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome<R, A> {
-    /// Applied, once; the response.
-    Done(R),
-    /// The session is open.
-    Opened(SessionId),
-    /// A query's answer.
-    Answer(A),
-    /// It will never be applied by this request.
-    Lost,
-    /// It may or may not be applied, now or later.
-    Unknown,
-    /// It was not accepted, and had no effect.
-    Refused(Refused),
-    /// The session is gone. The command was not applied by this request; an earlier try of it may have been, so to a
-    /// client that tried more than once this is as good as [`Unknown`](Outcome::Unknown).
-    Expired,
-}
-
-/// What the host must do.
-///
-/// Exhaustive on purpose: a new kind of work breaks the build of every host, so that none forgets it.
-#[derive(Clone, Debug)]
-#[must_use]
-pub enum ReplicaAction<R, A, I> {
-    /// Send it.
-    Send(Envelope),
-    /// Perform the batch; then `handle_batch_done` or `handle_disk_failed`.
-    Disk(Batch),
-    /// Write a snapshot, beside everything else; then `handle_snapshot_written`, or `handle_disk_failed`, or
-    /// `handle_snapshot_failed`.
-    TakeSnapshot(SnapshotJob<I>),
-    /// Read a snapshot into a new state; then `handle_restored`.
-    RestoreSnapshot(RestoreJob),
-    /// Read something back; then `handle_loaded`.
-    Load(LoadJob),
-    /// A request ended.
-    Reply(Ticket, Outcome<R, A>),
-    /// The node's role, term or leader changed.
-    RoleChanged(RoleChange),
-}
-
-/// The outcome of a request to a state machine.
-pub type OutcomeOf<S> = Outcome<<S as StateMachine>::Response, <S as StateMachine>::Answer>;
-
-/// An action of a replica of a state machine.
-pub type ActionOf<S> =
-    ReplicaAction<<S as StateMachine>::Response, <S as StateMachine>::Answer, <S as StateMachine>::Image>;
 
 /// One member, whole: core, journal, sessions and the user's state machine.
 ///

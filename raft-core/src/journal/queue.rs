@@ -1,6 +1,6 @@
 //! The write queue: group commit, order, and silence after the first failure.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::mem;
@@ -9,11 +9,12 @@ use super::hard_state::{HardStateRecord, LogMark};
 use super::index::{LoadPlan, LoadSource, LogIndex, Sample};
 use super::sector::identity_digest;
 use super::segment::{self, Base, HEADER_BYTES, Place, SegmentHeader};
-use super::snapshot::{self, Home, Incoming, RestorePlan, SnapshotPlan, WrittenSnapshot};
+use super::snapshot::{self, Home, RestorePlan, SnapshotPlan, WrittenSnapshot};
+use super::snapshot_files::SnapshotFiles;
 use super::{Batch, DiskOp, JournalConfig, record};
 use crate::entry::entries_size;
 use crate::load::{LoadRequest, Wanted};
-use crate::snapshot::{Chunk, SnapshotMeta};
+use crate::snapshot::SnapshotMeta;
 use crate::types::Index;
 use crate::write::{Durable, Identity, Persist};
 
@@ -56,7 +57,7 @@ pub struct Journal {
     segments: VecDeque<LiveSegment>,
     index: LogIndex,
     base: Base,
-    snapshots: Snapshots,
+    snapshots: SnapshotFiles,
 }
 
 /// A segment on disk.
@@ -65,59 +66,6 @@ pub(super) struct LiveSegment {
     pub(super) number: u64,
     /// The index of the next entry when it was begun.
     pub(super) first_index: Index,
-}
-
-/// The snapshot files of a directory.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Snapshots {
-    /// The highest serial in use.
-    pub(super) last_serial: u64,
-    /// Complete ones, by serial.
-    pub(super) complete: BTreeMap<u64, SnapshotMeta>,
-    /// Being written by a [`SnapshotPlan`].
-    planned: Option<u64>,
-    incoming: Option<Incoming>,
-}
-
-impl Snapshots {
-    fn next_serial(&mut self) -> u64 {
-        self.last_serial += 1;
-        self.last_serial
-    }
-
-    /// Writes a piece of an incoming snapshot.
-    fn push(&mut self, identity: Identity, chunk: &Chunk, ops: &mut Vec<DiskOp>) {
-        if chunk.offset == 0 {
-            if let Some(unfinished) = self.incoming.take() {
-                ops.push(DiskOp::Remove { file: snapshot::file_name(unfinished.serial) });
-            }
-            let serial = self.next_serial();
-            self.incoming = Some(Incoming::new(identity, serial, &chunk.snapshot, ops));
-        }
-        let incoming = self.incoming.as_mut().expect("a snapshot's first piece comes first");
-        incoming.push(chunk.offset, &chunk.bytes, ops);
-    }
-
-    /// Makes the incoming snapshot whole.
-    fn finish(&mut self, snapshot: &SnapshotMeta, ops: &mut Vec<DiskOp>) -> u64 {
-        let mut incoming = self.incoming.take().expect("what is installed has come");
-        assert_eq!(incoming.snapshot, *snapshot, "what is installed is what has come");
-        incoming.finish(ops);
-        self.complete.insert(incoming.serial, incoming.snapshot);
-        incoming.serial
-    }
-
-    /// The file of a snapshot that is complete.
-    fn serial_of(&self, snapshot: &SnapshotMeta) -> Option<u64> {
-        let mut complete = self.complete.iter().rev();
-        complete.find(|(_, known)| known.same_content(snapshot)).map(|(serial, _)| *serial)
-    }
-
-    /// Forgets the files before the current one that nothing works on any more.
-    fn take_outdated(&mut self, current: u64) -> Vec<u64> {
-        let kept = self.complete.split_off(&current);
-        core::mem::replace(&mut self.complete, kept).into_keys().collect()
-    }
 }
 
 /// Where the log goes on.
@@ -157,7 +105,7 @@ pub(super) struct Found {
     pub(super) segments: VecDeque<LiveSegment>,
     pub(super) index: LogIndex,
     pub(super) base: Base,
-    pub(super) snapshots: Snapshots,
+    pub(super) snapshots: SnapshotFiles,
 }
 
 #[derive(Clone, Debug)]

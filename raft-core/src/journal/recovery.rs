@@ -8,11 +8,12 @@ use alloc::vec::Vec;
 
 use super::hard_state::{self, HardStateRecord, LogMark};
 use super::log_builder::Built;
-use super::queue::{Found, Journal, LiveSegment, Position, Snapshots};
+use super::queue::{Found, Journal, LiveSegment, Position};
 use super::replay::{self, Damage, Reading, Segment, Segments, Tail};
 use super::sector::{SECTOR, identity_digest};
 use super::segment::{self, Base, HEADER_BYTES, HeaderState, Place, SegmentHeader};
 use super::snapshot::{self, Home, Unread};
+use super::snapshot_files::SnapshotFiles;
 use super::{Directory, DiskOp, Files, JournalConfig, OnDamage, RecoveryReport, read};
 use super::{directory, identity};
 use crate::error::RestoreError;
@@ -365,7 +366,7 @@ fn found(
     if let Some(tail) = tail {
         index.rename_segment(tail.number, position.segment);
     }
-    let mut snapshots = Snapshots::default();
+    let mut snapshots = SnapshotFiles::default();
     snapshots.last_serial = serials(names).max().unwrap_or(0).max(reading.log.base().file);
     let base = match snapshot {
         Some((file, snapshot)) => {
