@@ -10,7 +10,7 @@ use raft_core::message::{
 };
 use raft_core::{
     Boot, ClusterId, Config, Configuration, Entry, Envelope, Epoch, Identity, Incarnation, Index, LogId,
-    Member, Message, NodeId, Payload, Raft, Round, Span, Term,
+    Member, MemberSet, Message, NodeId, Payload, Raft, Round, Span, Term,
 };
 
 use super::STEP_BYTES;
@@ -356,7 +356,7 @@ fn payload(raft: &Raft, what: u8) -> Payload {
                     next.voters.remove(whom);
                 }
                 2 => next.outgoing = next.voters.clone(),
-                _ => next.outgoing.clear(),
+                _ => next.outgoing = MemberSet::default(),
             }
             Payload::Configuration(Box::new(next))
         }
