@@ -49,8 +49,8 @@ pub struct Config {
     /// after it.
     pub pinned_bytes_max: u64,
     /// Whether followers are told at once what was committed. If not, they learn it from the next append or heartbeat:
-    /// a third fewer messages for commands that come one by one, and up to a heartbeat interval until followers apply
-    /// the last of them and answer their own clients.
+    /// a third fewer messages for commands that come one by one, and until the next heartbeat arrives followers neither
+    /// apply the last of them nor answer their own clients.
     pub commit_notices: bool,
     /// Reads that wait for their index; above it, reads are refused.
     pub reads_max: usize,

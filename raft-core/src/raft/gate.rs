@@ -161,7 +161,7 @@ impl Gate {
         self.durable >= self.hard_state_write
     }
 
-    /// Whether every change so far is on disk.
+    /// Whether a write and all before it are on disk.
     pub(crate) fn is_durable_through(&self, number: u64) -> bool {
         self.durable >= number
     }

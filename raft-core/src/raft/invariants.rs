@@ -52,6 +52,9 @@ impl Raft {
             }
             previous = Some(entry.id());
         }
+        if self.loads.has_twice() {
+            return Err("two requests to read back for the same purpose".into());
+        }
         self.check_role()
     }
 

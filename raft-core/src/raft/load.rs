@@ -18,7 +18,7 @@ pub(crate) struct Loads {
     under_way: Queue<(u64, Purpose)>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Purpose {
     Apply,
     Peer(Member),
@@ -40,6 +40,13 @@ impl Loads {
     /// Keeps no more room than what is here takes.
     pub(crate) fn let_go_of_room(&mut self) {
         self.under_way.let_go_of_room();
+    }
+
+    /// Whether somebody is waited for twice: a defect of this crate.
+    pub(super) fn has_twice(&self) -> bool {
+        let mut purposes: Vec<Purpose> = self.under_way.iter().map(|(_, purpose)| *purpose).collect();
+        purposes.sort_unstable();
+        purposes.windows(2).any(|two| two[0] == two[1])
     }
 
     /// What was asked for before and is not wanted any more counts too: a slow disk gets no second request.
@@ -131,12 +138,13 @@ impl Raft {
 
     /// The snapshot that a follower was getting was replaced: it gets the new one.
     fn restart_transfer(&mut self, purpose: Purpose, number: u64) {
-        self.forget_fetch(purpose, number);
         let Purpose::Peer(member) = purpose else { return };
         let Role::Leader(leader) = &mut self.role else { return };
         if let Some(peer) = leader.peer_mut(member)
             && matches!(peer.mode, Mode::Snapshot(_))
+            && matches!(peer.fetched, Fetched::Asked(asked) if asked == number)
         {
+            peer.fetched = Fetched::Nothing;
             peer.mode = Mode::Probe { sent: None };
             self.transfers_restarted += 1;
         }
