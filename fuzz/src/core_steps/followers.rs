@@ -1,4 +1,4 @@
-//! Peers that follow as they should: each has a log, perhaps a part of a snapshot, and messages that it has not read.
+//! Peers that follow whoever asks, and vote for anyone: each has a log, perhaps a part of a snapshot, and messages that it has not read.
 //! The steps of an input make them late, forgetful and deaf; lies are told in their names elsewhere.
 
 use std::collections::{BTreeMap, VecDeque};

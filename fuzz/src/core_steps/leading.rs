@@ -26,7 +26,9 @@ pub(super) fn perform(host: &mut Host, forge: &mut Forge, step: Step) -> bool {
         3 => fall_behind(host, forge, step),
         4 => {
             for _ in 0..1 + a % 16 {
-                load_pieces(host, b & 1 == 0);
+                if b & 1 == 0 {
+                    host.catch_up();
+                }
                 read(host, forge, peer, usize::from(b >> 4), b & 2 == 2);
             }
         }
@@ -46,7 +48,9 @@ pub(super) fn perform(host: &mut Host, forge: &mut Forge, step: Step) -> bool {
         10 => {
             for _ in 0..1 + a % 8 {
                 host.tick(Span::from_millis([5, 50, 100, 250][usize::from(b % 4)]));
-                load_pieces(host, c & 1 == 0);
+                if c & 1 == 0 {
+                    host.catch_up();
+                }
                 follow(host, forge, Some(peer), false);
             }
         }
@@ -80,12 +84,6 @@ fn others(raft: &Raft) -> Vec<Member> {
     raft.configuration().members().filter(|member| member.id != NodeId(ME)).collect()
 }
 
-fn load_pieces(host: &mut Host, is_wanted: bool) {
-    if is_wanted {
-        host.catch_up();
-    }
-}
-
 /// A follower reads one message, and answers. False: there was none.
 fn read(host: &mut Host, forge: &mut Forge, who: Member, skips: usize, holds_back: bool) -> bool {
     let Some(message) = host.mail.take(who, skips) else { return false };
@@ -104,7 +102,9 @@ fn follow(host: &mut Host, forge: &mut Forge, except: Option<Member>, with_piece
         host.tell(usize::MAX, 0);
         host.confirm_applied(0, 0);
         host.load_entries();
-        load_pieces(host, with_pieces);
+        if with_pieces {
+            host.catch_up();
+        }
         let mut is_quiet = true;
         for member in members.iter().filter(|member| Some(**member) != except) {
             for _ in 0..MESSAGES_MAX {
@@ -230,6 +230,9 @@ fn bring_up(host: &mut Host, forge: &mut Forge, who: Member) {
     if !host.raft.is_leader() || who.id == NodeId(ME) || !host.raft.configuration().names(who) {
         return;
     }
+    if !host.sending.may_bring_up() {
+        return;
+    }
     let status = host.raft.status();
     let pieces = host.sending.pieces_to(who);
     for member in others(&host.raft) {
@@ -247,6 +250,9 @@ fn bring_up(host: &mut Host, forge: &mut Forge, who: Member) {
         if member == who || is_foreign {
             *follower = Follower::default();
         }
+        // Whatever was lost before: the leader knows that they are there, and in which boot.
+        let answer = HeartbeatAnswer { term: host.raft.term(), round: Round(0) };
+        host.receive(forge.envelope(&host.raft, member, 0, Message::HeartbeatAnswer(answer)), 0);
     }
     follow(host, forge, None, true);
     if !host.raft.is_leader() {

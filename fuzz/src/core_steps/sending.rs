@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use raft_core::message::{Append, SnapshotChunk, SnapshotChunkAnswer};
-use raft_core::{Config, Envelope, Index, Member, Message, Raft, SnapshotMeta, Term, Violation};
+use raft_core::{Boot, Config, Envelope, Index, Member, Message, Raft, SnapshotMeta, Term, Violation};
 
 use super::situations::Situation;
 use super::snapshots::byte;
@@ -21,6 +21,9 @@ struct Receiver {
     lost_its_part: bool,
     /// The highest index that it acknowledged meanwhile.
     acknowledged: Index,
+    /// Its first boot that was heard meanwhile, and whether a later one was.
+    boot: Option<Boot>,
+    restarted: bool,
     /// An append followed: the transfer ended, in whatever way.
     is_over: bool,
 }
@@ -34,7 +37,11 @@ pub(super) struct Sending {
     /// Pieces sent by member, ever.
     pieces: BTreeMap<Member, u64>,
     pub(super) reached: BTreeSet<Situation>,
+    bring_ups: u32,
 }
+
+/// How often an input may ask for everyone to be brought up to date: each time takes long.
+const BRING_UPS_MAX: u32 = 8;
 
 impl Receiver {
     fn new(snapshot: SnapshotMeta) -> Receiver {
@@ -45,6 +52,8 @@ impl Receiver {
             under_way: BTreeMap::new(),
             lost_its_part: false,
             acknowledged: Index(0),
+            boot: None,
+            restarted: false,
             is_over: false,
         }
     }
@@ -132,10 +141,11 @@ impl Sending {
         let Some(receiver) = self.receivers.get_mut(&to).filter(|receiver| !receiver.is_over) else { return };
         receiver.is_over = true;
         let (acknowledged, last) = (receiver.acknowledged, receiver.snapshot.last.index);
+        let restarted = receiver.restarted;
         let is_complete = acknowledged >= last && m.previous.index >= last;
         self.reach(Situation::Finishes, is_complete);
         self.reach(Situation::FinishesEarly, acknowledged > Index(0) && acknowledged < last);
-        self.reach(Situation::FollowerRestarts, acknowledged == Index(0));
+        self.reach(Situation::FollowerRestarts, restarted);
     }
 
     /// The node took a message, or refused it.
@@ -152,6 +162,8 @@ impl Sending {
             let is_too_much = matches!(violation, Violation::AcknowledgedBeyondLog(_));
             return self.reach(Situation::AcknowledgesTooMuch, is_too_much);
         }
+        let boot = envelope.from_boot;
+        receiver.restarted |= *receiver.boot.get_or_insert(boot) < boot;
         if let Message::AppendAcknowledgement(m) = &envelope.message {
             receiver.acknowledged = receiver.acknowledged.max(m.matched);
         } else if let Message::AppendRejection(_) = &envelope.message {
@@ -170,7 +182,7 @@ impl Sending {
             receiver.held = receiver.held.max(m.received);
             receiver.under_way.retain(|_, end| *end > m.received);
             if m.restart && is_less {
-                (receiver.sent, receiver.lost_its_part) = (0, true);
+                (receiver.sent, receiver.held, receiver.lost_its_part) = (0, m.received, true);
                 receiver.under_way.clear();
             }
         }
@@ -215,6 +227,12 @@ impl Sending {
     fn end_term(&mut self) {
         let receivers = std::mem::take(&mut self.receivers);
         self.earlier.extend(receivers.into_iter().map(|(member, receiver)| (member, receiver.snapshot)));
+    }
+
+    /// Whether there is another go at bringing everyone up to date.
+    pub(super) fn may_bring_up(&mut self) -> bool {
+        self.bring_ups += 1;
+        self.bring_ups <= BRING_UPS_MAX
     }
 
     /// A follower with nothing is up to date; by a snapshot or not.
