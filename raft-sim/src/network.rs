@@ -57,6 +57,8 @@ struct Link {
     clogged_until: u64,
     /// For ever.
     severed: bool,
+    /// What was sent through here is lost.
+    lost_through: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -91,7 +93,15 @@ impl Network {
             for to in 0..nodes {
                 let stream = choices.stream("net", from as u64, to as u64);
                 let factor = choices.between(stream, 1, setup.asymmetry.max(1));
-                links.push(Link { stream, factor, sent: 0, arrived: 0, clogged_until: 0, severed: false });
+                links.push(Link {
+                    stream,
+                    factor,
+                    sent: 0,
+                    arrived: 0,
+                    clogged_until: 0,
+                    severed: false,
+                    lost_through: 0,
+                });
             }
         }
         let (packets, free, cuts, holds) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -173,7 +183,7 @@ impl Network {
         let packet = &mut self.packets[id as usize];
         let (from, to) = (usize::from(packet.from), usize::from(packet.to));
         let link = &mut self.links[from * self.nodes + to];
-        if link.severed {
+        if link.severed || packet.order <= link.lost_through {
             return Arrival::Dropped(Effect::DroppedForEver);
         }
         for cut in &self.cuts {
@@ -245,6 +255,16 @@ impl Network {
             link.clogged_until = 0;
         }
         self.healed = core;
+    }
+
+    /// What is on its way from a node outside of the core to one inside, however late, is lost.
+    pub(crate) fn lose_strays(&mut self, core: u16) {
+        for (place, link) in self.links.iter_mut().enumerate() {
+            let (from, to) = (place / self.nodes, place % self.nodes);
+            if core >> from & 1 == 0 && core >> to & 1 == 1 {
+                link.lost_through = link.sent;
+            }
+        }
     }
 
     /// Cuts a link for ever.
