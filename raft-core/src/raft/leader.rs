@@ -1,6 +1,7 @@
 //! A leader's side of replication: heartbeats, appends, the commit rule (Raft §5.3, §5.4.2), check-quorum.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -127,9 +128,9 @@ impl Raft {
 
     pub(super) fn handle_rejection(&mut self, from: Sender, m: &AppendRejection) {
         let hint = self.log.agreement_hint(m.hint).map(|hint| hint.index);
-        let now = self.now;
+        let (now, config) = (self.now, Arc::clone(&self.config));
         if let Some(peer) = self.peer_answered(from, m.round) {
-            peer.reject(m.refused.index, hint, m.last, now);
+            peer.reject(m.refused.index, hint, m.last, now, &config);
             self.confirm_reads();
         }
     }

@@ -270,11 +270,18 @@ impl Progress {
     /// agree is `hint`, none if it is not in the log any more.
     ///
     /// An answer that was overtaken changes nothing: what is known to match stays matched.
-    pub(crate) fn reject(&mut self, refused: Index, hint: Option<Index>, peer_last: Index, now: Instant) {
+    pub(crate) fn reject(
+        &mut self,
+        refused: Index,
+        hint: Option<Index>,
+        peer_last: Index,
+        now: Instant,
+        config: &Config,
+    ) {
         if refused <= self.matched || refused >= self.next {
             return;
         }
-        if refused > peer_last && self.note_gap(peer_last, refused, now) {
+        if refused > peer_last && self.note_gap(peer_last, refused, now, config) {
             return;
         }
         let after = hint.map_or(Index(1), Index::next);
@@ -284,14 +291,15 @@ impl Progress {
 
     /// The peer has appends beyond `through`, and nothing from after `after` to there: that is late, or lost. True if it
     /// is among what is under way.
-    fn note_gap(&mut self, after: Index, through: Index, now: Instant) -> bool {
+    fn note_gap(&mut self, after: Index, through: Index, now: Instant, config: &Config) -> bool {
+        let age = self.round_trip.gap_age(config);
         let Mode::Pipeline(window) = &mut self.mode else { return false };
         let mut is_under_way = false;
         window.gap = None;
         for sent in window.appends.iter_mut().filter(|sent| sent.last > after && sent.first <= through) {
             is_under_way = true;
             // As old as a round trip, it is not merely overtaken.
-            let due = sent.at.plus(self.round_trip.smoothed());
+            let due = sent.at.plus(age);
             if due > now {
                 let due = window.gap.map_or(due, |gap| gap.due.min(due));
                 window.gap = Some(Gap { after, through, due });
@@ -324,7 +332,7 @@ impl Progress {
             && gap.due <= now
         {
             let Gap { after, through, .. } = *gap;
-            self.note_gap(after, through, now);
+            self.note_gap(after, through, now, config);
         }
         if self.retransmit_at(config).is_none_or(|at| now < at) {
             return;

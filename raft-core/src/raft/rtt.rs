@@ -38,9 +38,10 @@ impl RoundTrip {
         self.timeouts = (self.timeouts + 1).min(DOUBLINGS_MAX);
     }
 
-    /// The usual round trip; zero while unknown.
-    pub(crate) fn smoothed(&self) -> Span {
-        self.smoothed
+    /// How old an append must be before a gap that the peer names means that it is lost: the usual round trip.
+    pub(crate) fn gap_age(&self, config: &Config) -> Span {
+        // Without any wait each of many answers about one gap would have all of it sent again.
+        if self.smoothed == Span(0) { config.retransmit_min.max(Span(1)) } else { self.smoothed }
     }
 
     /// What is not answered in this time is taken for lost: twice the usual time, or more where it varies, between

@@ -95,6 +95,33 @@ fn appends_grow_back_with_what_is_acknowledged() {
     assert!(longest.is_sorted() && longest[39] == 64 * 256, "{longest:?}");
 }
 
+/// Before any round trip is known, many answers name the same gap: what fills it goes out once, not once for each. Else
+/// all that was sent again would be answered in the same way, and nothing but the network would limit it.
+#[test]
+fn many_answers_about_one_gap_repeat_it_once() {
+    let mut node = Solo::leader_with_config(3, 2, &[1], steady());
+    // The disk there is slow: what the probe carried is not acknowledged yet.
+    node.hear(2, acknowledgement(2, 1, 1));
+    node.hear(3, acknowledgement(2, 1, 2));
+    node.sent();
+    for _ in 0..4 {
+        propose(&mut node, 1);
+    }
+    let mut repeated = 0;
+    for _ in 0..10 {
+        node.hear(2, rejection(2, id(2, 5), id(2, 2)));
+        repeated += node.appends_to(2).len();
+    }
+    assert_eq!(repeated, 0, "as young as that, it may come yet");
+    node.wait(Span(steady().retransmit_min.0));
+    repeated += node.appends_to(2).len();
+    for _ in 0..10 {
+        node.hear(2, rejection(2, id(2, 5), id(2, 2)));
+        repeated += node.appends_to(2).len();
+    }
+    assert_eq!(repeated, 4, "what is missing before the shelf, once, and the oldest, whose time is up");
+}
+
 /// One datagram can't be made safer: the loss of a short append leaves the bound where it was.
 #[test]
 fn a_lost_short_append_shrinks_nothing() {
