@@ -3,7 +3,9 @@
 // The hunt is timed for people; no run sees this clock.
 #![allow(clippy::disallowed_types)]
 
-use std::io::Write as _;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -40,20 +42,43 @@ pub(crate) struct RunArguments {
 }
 
 pub(crate) fn main(arguments: &RunArguments) -> Result<u8, String> {
-    let mut json = arguments.json.as_ref().map(create).transpose()?;
-    let hunt = hunt(arguments);
-    let mut totals = Totals::default();
-    for report in &hunt.reports {
-        totals.add(report);
-        if let Some(file) = &mut json {
-            writeln!(file, "{}", report.to_json())
-                .map_err(|error| format!("can't write the JSON file: {error}"))?;
+    let default_end = if arguments.time.is_some() { u64::MAX } else { 1_000 };
+    let seeds = arguments.seeds.clone().unwrap_or(0..default_end);
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let jobs = arguments.jobs.map_or(cores, usize::from);
+    let bar = progress_bar(&seeds, arguments.time);
+    let started = WallClock::now();
+    let hunt = Hunt {
+        end: seeds.end,
+        deadline: arguments.time.map(|time| started + time),
+        until_caught: arguments.until_caught,
+        next: AtomicU64::new(seeds.start),
+        lowest_caught: AtomicU64::new(u64::MAX),
+        results: Mutex::new(Results {
+            next: seeds.start,
+            early: BTreeMap::new(),
+            totals: Totals::default(),
+            json: arguments.json.as_ref().map(create).transpose()?,
+            error: None,
+        }),
+    };
+    #[allow(clippy::disallowed_methods)]
+    // Each run is one thread; runs share nothing but the counter of seeds.
+    std::thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| hunt.work(&bar));
         }
+    });
+    bar.finish_and_clear();
+    let elapsed = started.elapsed();
+    let mut results = hunt.results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    // Seeds above the first catch depend on how the cores were scheduled.
+    results.finish(hunt.lowest_caught.into_inner());
+    if let Some(error) = results.error {
+        return Err(error);
     }
-    if let Some(file) = &mut json {
-        file.flush().map_err(|error| format!("can't write the JSON file: {error}"))?;
-    }
-    totals.print(hunt.elapsed, hunt.jobs);
+    let totals = results.totals;
+    totals.print(elapsed, jobs);
     let gates = totals.gates();
     for gate in &gates {
         println!("gate: {gate}");
@@ -65,69 +90,83 @@ pub(crate) fn main(arguments: &RunArguments) -> Result<u8, String> {
     })
 }
 
+/// What the threads of a hunt share.
 struct Hunt {
-    /// In order of seed.
-    reports: Vec<RunReport>,
-    elapsed: Duration,
-    jobs: usize,
-}
-
-fn hunt(arguments: &RunArguments) -> Hunt {
-    let default_end = if arguments.time.is_some() { u64::MAX } else { 1_000 };
-    let seeds = arguments.seeds.clone().unwrap_or(0..default_end);
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let jobs = arguments.jobs.map_or(cores, usize::from);
-    let bar = progress_bar(&seeds, arguments.time);
-    let started = WallClock::now();
-    let deadline = arguments.time.map(|time| started + time);
-    let shared = Shared {
-        next: AtomicU64::new(seeds.start),
-        lowest_caught: AtomicU64::new(u64::MAX),
-        reports: Mutex::new(Vec::new()),
-    };
-    #[allow(clippy::disallowed_methods)]
-    // Each run is one thread; runs share nothing but the counter of seeds.
-    std::thread::scope(|scope| {
-        for _ in 0..jobs {
-            scope.spawn(|| work(&shared, seeds.end, deadline, arguments.until_caught, &bar));
-        }
-    });
-    bar.finish_and_clear();
-    let mut reports = shared.reports.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    reports.sort_by_key(|report| report.seed);
-    if arguments.until_caught {
-        // Seeds above the first catch depend on how the cores were scheduled.
-        let lowest = shared.lowest_caught.into_inner();
-        reports.retain(|report| report.seed <= lowest);
-    }
-    Hunt { reports, elapsed: started.elapsed(), jobs }
-}
-
-struct Shared {
+    end: u64,
+    deadline: Option<WallClock>,
+    until_caught: bool,
+    /// The next seed to run.
     next: AtomicU64,
+    /// No seed above it need be run.
     lowest_caught: AtomicU64,
-    reports: Mutex<Vec<RunReport>>,
+    results: Mutex<Results>,
 }
 
-fn work(shared: &Shared, end: u64, deadline: Option<WallClock>, until_caught: bool, bar: &ProgressBar) {
-    loop {
-        let seed = shared.next.fetch_add(1, Ordering::Relaxed);
-        let late = deadline.is_some_and(|deadline| WallClock::now() >= deadline);
-        if seed >= end || late || seed > shared.lowest_caught.load(Ordering::Relaxed) {
-            return;
-        }
-        let report = run_seed(seed, &RunOptions::default());
-        if let Some(failure) = &report.failure {
-            let is_panic = failure.kind == FailureKind::Panic;
-            if !until_caught {
-                bar.suspend(|| eprintln!("{}", report.failure_line().unwrap_or_default()));
-            } else if !is_panic {
-                shared.lowest_caught.fetch_min(seed, Ordering::Relaxed);
+/// What came out so far. Of a run nothing is kept but its share of the totals: a hunt may go on for days.
+struct Results {
+    /// The next seed to be told of.
+    next: u64,
+    /// Seeds that were done before an earlier one.
+    early: BTreeMap<u64, RunReport>,
+    totals: Totals,
+    json: Option<BufWriter<File>>,
+    /// Why no more can be told.
+    error: Option<String>,
+}
+
+impl Hunt {
+    fn work(&self, bar: &ProgressBar) {
+        loop {
+            let seed = self.next.fetch_add(1, Ordering::Relaxed);
+            let late = self.deadline.is_some_and(|deadline| WallClock::now() >= deadline);
+            if seed >= self.end || late || seed > self.lowest_caught.load(Ordering::Relaxed) {
+                return;
+            }
+            let report = run_seed(seed, &RunOptions::default());
+            if let Some(failure) = &report.failure {
+                let is_panic = failure.kind == FailureKind::Panic;
+                if !self.until_caught {
+                    bar.suspend(|| eprintln!("{}", report.failure_line().unwrap_or_default()));
+                } else if !is_panic {
+                    self.lowest_caught.fetch_min(seed, Ordering::Relaxed);
+                }
+            }
+            bar.inc(1);
+            let mut results = self.results.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            results.take(report, self.lowest_caught.load(Ordering::Relaxed));
+            if results.error.is_some() {
+                return;
             }
         }
-        bar.inc(1);
-        let mut reports = shared.reports.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        reports.push(report);
+    }
+}
+
+impl Results {
+    /// Takes a report, and tells all whose turn it is: in order of seed, whoever was done first.
+    fn take(&mut self, report: RunReport, last: u64) {
+        self.early.insert(report.seed, report);
+        while let Some(report) = self.early.remove(&self.next) {
+            self.next += 1;
+            self.tell(&report, last);
+        }
+    }
+
+    /// Where the time was up, a seed may be missing before the last ones.
+    fn finish(&mut self, last: u64) {
+        for report in std::mem::take(&mut self.early).into_values() {
+            self.tell(&report, last);
+        }
+    }
+
+    fn tell(&mut self, report: &RunReport, last: u64) {
+        if report.seed > last || self.error.is_some() {
+            return;
+        }
+        self.totals.add(report);
+        if let Some(file) = &mut self.json {
+            let written = writeln!(file, "{}", report.to_json()).and_then(|()| file.flush());
+            self.error = written.err().map(|error| format!("can't write the JSON file: {error}"));
+        }
     }
 }
 
