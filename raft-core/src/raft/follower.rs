@@ -112,7 +112,7 @@ impl Raft {
     }
 
     /// Appends that came too early may fit now.
-    fn accept_shelved(&mut self) {
+    pub(super) fn accept_shelved(&mut self) {
         while let Some((previous, entries)) = self.take_shelved() {
             if self.matches(previous) && self.check_conflict(previous, &entries).is_ok() {
                 self.accept(previous, entries);

@@ -82,6 +82,9 @@ impl Raft {
                 if follower.confirmed > last.index.max(self.commit) {
                     return Err(format!("confirmed {} beyond the last entry {last}", follower.confirmed));
                 }
+                if let Some(first) = follower.shelf.first().filter(|first| first.index <= last.index) {
+                    return Err(format!("{first} waits on the shelf, and the log reaches to {last}"));
+                }
                 Ok(())
             }
             Role::PreCandidate(_) | Role::Candidate(_) => {

@@ -212,6 +212,8 @@ impl Raft {
             follower.rejection_owed = None;
             follower.chunk_answer_owed = None;
         }
+        // What is on the shelf follows the snapshot now, or is in it.
+        self.accept_shelved();
     }
 
     /// The answer to the newest piece. It promises nothing, and so it waits for nothing.

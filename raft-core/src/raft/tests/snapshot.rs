@@ -7,7 +7,7 @@ use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::cluster::{Cluster, log_of, member, steady};
-use super::solo::{Solo, id};
+use super::solo::{Solo, append, id};
 use crate::action::Action;
 use crate::config::Config;
 use crate::entry::Entry;
@@ -279,6 +279,26 @@ fn what_waits_for_the_disk_waits_for_no_tick() {
     cluster.sync(1, 0);
     cluster.run(Span::from_millis(1_000));
     assert_eq!(cluster.nodes[&3].applied, cluster.nodes[&1].applied);
+}
+
+/// An append came early, and a snapshot covers the gap before it: what is refused after that is what is missing then. A
+/// gap that is no more would tell the leader nothing, for ever.
+#[test]
+fn a_snapshot_takes_from_the_shelf_what_it_covers() {
+    let mut node = Solo::with_config(3, 2, &[1], config());
+    node.hear(2, append(2, id(2, 38), &[2], 0));
+    assert_eq!(node.sent().len(), 1, "the gap is named");
+    let snapshot = snapshot_of(id(2, 50), b"state");
+    node.hear(2, chunk(2, &snapshot, 0, b"state"));
+    assert_eq!(node.raft.status().last, id(2, 50));
+    node.sent();
+    node.hear(2, append(2, id(2, 54), &[2], 0));
+    let answers = node.sent();
+    let refused = answers.iter().find_map(|(_, message)| match message {
+        Message::AppendRejection(m) => Some((m.refused, m.hint, m.last)),
+        _ => None,
+    });
+    assert_eq!(refused, Some((id(2, 54), id(2, 50), Index(50))), "{answers:?}");
 }
 
 /// Each restart of a follower makes what was to be read for it outdated. A slow disk gets no request more for that.
