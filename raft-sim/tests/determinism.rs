@@ -15,13 +15,13 @@ use raft_sim::trace::TraceOptions;
 /// refactoring, a new dependency, a compiler) and alters one is wrong.
 const FINGERPRINTS: [(u64, u64, u64); 12] = [
     (0, 0x57d9_78e6_ed9f_6c90, 0x15ea_82b7_8e11_5c55),
-    (1, 0x28fe_0d17_b5c3_fdf3, 0xbc95_64e3_c4a6_d3b9),
+    (1, 0x28fe_0d17_b5c3_fdf3, 0x324f_6564_f8eb_81d2),
     (2, 0x771c_fd74_5296_b9e2, 0x61c5_7450_5684_5cac),
     (3, 0x07ad_988f_b191_b765, 0xda7e_d1f5_8921_aa52),
     (4, 0x624f_3fd3_79f6_79c8, 0xd760_e8d0_5dd3_6520),
-    (5, 0xd719_f590_4607_54f4, 0xa87b_0e78_fed6_0073),
+    (5, 0xd719_f590_4607_54f4, 0x293b_5800_975c_1efb),
     (6, 0x175f_c6c2_8863_ce15, 0xb43f_cc0f_c1a6_b6ea),
-    (7, 0x0a2d_d180_09f0_5265, 0x48e1_198e_fae7_2abf),
+    (7, 0x0a2d_d180_09f0_5265, 0x6421_8e9d_d99f_187b),
     (8, 0x8374_5fb7_56d8_19d5, 0xef21_51c5_f635_ce3a),
     (9, 0xf279_713a_564d_be6a, 0xe79a_12bf_8647_f339),
     (1_000_003, 0x61e3_5a09_d212_94a2, 0xc301_46cf_9d73_8fcb),
