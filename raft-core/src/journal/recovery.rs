@@ -366,8 +366,8 @@ fn found(
     if let Some(tail) = tail {
         index.rename_segment(tail.number, position.segment);
     }
-    let mut snapshots = SnapshotFiles::default();
-    snapshots.last_serial = serials(names).max().unwrap_or(0).max(reading.log.base().file);
+    let last_serial = serials(names).max().unwrap_or(0).max(reading.log.base().file);
+    let mut snapshots = SnapshotFiles { last_serial, ..SnapshotFiles::default() };
     let base = match snapshot {
         Some((file, snapshot)) => {
             snapshots.complete.insert(*file, snapshot.clone());

@@ -8,6 +8,7 @@ use core::option;
 /// First in, first out. Eight bytes until something is put into it: a node has several, a host has thousands of nodes,
 /// and most of them have nothing to do.
 #[derive(Clone, Debug)]
+#[allow(clippy::box_collection)] // The box is what makes it small.
 pub(crate) struct Queue<T>(Option<Box<VecDeque<T>>>);
 
 impl<T> Default for Queue<T> {

@@ -8,11 +8,13 @@ use alloc::vec::Vec;
 use crate::entry::{Entry, entries_size};
 use crate::types::{Index, LogId};
 
+type Runs = BTreeMap<Index, (LogId, Vec<Entry>)>;
+
 /// Runs of entries by the index of the entry before them. All from the present leader in the present term.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shelf {
     /// None while nothing is early.
-    runs: Option<Box<BTreeMap<Index, (LogId, Vec<Entry>)>>>,
+    runs: Option<Box<Runs>>,
     bytes: u64,
 }
 
