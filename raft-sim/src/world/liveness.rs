@@ -4,7 +4,7 @@
 //! 1. nobody asks for anything new: there is a leader, the logs of the core are equal, committed and applied. What only a
 //!    later write would put right is found here;
 //! 2. clients go on: every request is answered, new writes commit, every key can be read, the logs are equal again;
-//! 3. nobody asks for anything new: the leader stays, everyone in the core follows it, and so does the term.
+//! 3. nobody asks for anything new: leader and term stay, and everyone in the core follows that leader.
 //!
 //! Faults outside of the core never end: a node there is down, cut off, deaf or mute.
 
@@ -63,7 +63,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         matches!(self.phase, Phase::Closing { .. })
     }
 
-    /// Whether clients have something to do.
+    /// Whether clients ask for nothing, whatever they have to do.
     pub(super) fn are_clients_silent(&self) -> bool {
         matches!(self.phase, Phase::Closing { stage: Stage::Resting { .. }, .. })
     }
@@ -202,8 +202,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             },
             Stage::Staying { until, reign } => {
                 let is_same = self.reign(core) == Some(reign);
-                // A node of the core may have found only now what had decayed, and stopped to repair it.
-                if !is_same && nodes_of(core).any(|node| self.nodes[node].damaged) {
+                if !is_same && nodes_of(core).any(|node| self.is_under_repair(node)) {
                     self.phase =
                         Phase::Closing { core, stage: Stage::Asking { deadline: self.bound() }, since };
                     return Ok(false);
@@ -225,6 +224,13 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             Stage::Staying { .. } => self.network.lose_strays(core),
         }
         Ok(false)
+    }
+
+    /// Whether a node found what had decayed, stopped, and is not repaired yet. It happens once for each piece of rot, and
+    /// there is no new rot while the chaos is over: whoever goes back a stage for it does so a bounded number of times.
+    fn is_under_repair(&self, node: usize) -> bool {
+        let node = &self.nodes[node];
+        node.damaged && node.running().is_none_or(|running| running.replica.status().abstaining)
     }
 
     /// Nothing is wrong yet, unless the time is up.
