@@ -34,9 +34,6 @@ pub(crate) struct Node<S: Machine> {
     pub(crate) rot_unread: bool,
     /// It started as an abstaining node since then.
     pub(crate) abstained: bool,
-    /// Batches that ended since it said that it abstains no more; the write that makes this durable is in the first or
-    /// the second.
-    pub(crate) clearing: u8,
     /// It has been started before.
     pub(crate) started: bool,
 }
@@ -139,7 +136,6 @@ impl<S: Machine> Node<S> {
             damaged: false,
             rot_unread: false,
             abstained: false,
-            clearing: 0,
             started: false,
         }
     }

@@ -54,6 +54,12 @@ impl Oracles {
         self.seats[self.places[node]].rotted = true;
     }
 
+    /// Whether the newest durable hard state of a node says that it abstains.
+    #[must_use]
+    pub fn abstains(&self, node: usize) -> bool {
+        self.seats[self.places[node]].image.abstaining()
+    }
+
     /// A recovery is complete and the node runs with this.
     ///
     /// # Errors

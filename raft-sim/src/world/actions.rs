@@ -106,8 +106,9 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
 
     /// A node whose damage is repaired, durably, may be damaged again, or another instead of it.
     fn note_repair(&mut self, node: usize) {
+        let abstains = self.oracles.abstains(node);
         let one = &mut self.nodes[node];
-        if !one.damaged || one.rot_unread || !one.is_at_peace() || (one.job.is_some() && one.clearing < 2) {
+        if !one.damaged || one.rot_unread || !one.is_at_peace() || abstains {
             return;
         }
         one.damaged = false;

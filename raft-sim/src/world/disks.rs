@@ -120,10 +120,6 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
 
     fn job_done(&mut self, node: usize) -> Result<(), Failure> {
         self.nodes[node].job = None;
-        let one = &mut self.nodes[node];
-        if one.damaged && !one.rot_unread && one.is_at_peace() {
-            one.clearing += 1;
-        }
         let now = self.nodes[node].clock.at(self.now);
         match &mut self.nodes[node].process {
             Process::Down => Ok(()),

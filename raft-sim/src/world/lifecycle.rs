@@ -50,7 +50,6 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         self.say(Some(node), if power { "power loss" } else { "kill" }, String::new);
         self.nodes[node].process = Process::Down;
         self.nodes[node].generation += 1;
-        self.nodes[node].clearing = 0;
         self.nodes[node].condition.paused_until = 0;
         self.oracles.crashed(node);
         let down = match down {
@@ -133,6 +132,10 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         let Process::Recovering(recovery) = process else { return Ok(()) };
         let report = recovery.report().clone();
         let (journal, restored) = recovery.finish();
+        if restored.hard_state().abstaining && !self.nodes[node].damaged {
+            let what = format!("n{} abstains, and its disk is whole", node + 1);
+            return Err(Failure::new(FailureKind::Invariant, "abstaining", what));
+        }
         self.oracles.recovered(node, &restored, &report, &self.nodes[node].disk)?;
         self.say(Some(node), "recovered", || {
             let (base, last) = (restored.base(), restored.last());
