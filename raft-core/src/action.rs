@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::entry::Entry;
+use crate::entry::Entries;
 use crate::error::Refused;
 use crate::load::LoadRequest;
 use crate::message::Envelope;
@@ -21,7 +21,7 @@ pub enum Action {
     /// Write it, sync it, hand back its [`durable`](Persist::durable).
     Persist(Persist),
     /// Committed and durable here: apply them, in order, once; confirm with `handle_applied`.
-    Apply(Vec<Entry>),
+    Apply(Entries),
     /// A snapshot, durable here, replaces the state machine's state: one that was installed, or, first of all after a
     /// start, the one on the disk. Confirm with `handle_applied` of its last index. Ordered among the `Apply`s: none comes before the confirmation.
     Restore(SnapshotMeta),

@@ -1,5 +1,7 @@
 //! Log entries.
 
+mod entries;
+
 use alloc::boxed::Box;
 
 use bytes::Bytes;
@@ -7,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::membership::Configuration;
 use crate::types::{Index, LogId, Term};
+
+pub use entries::Entries;
 
 /// One entry of the replicated log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

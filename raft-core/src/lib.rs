@@ -24,7 +24,7 @@ pub mod write;
 
 pub use action::{Action, RoleChange, RoleName, Status};
 pub use config::{Config, ConfigError};
-pub use entry::{Entry, Payload};
+pub use entry::{Entries, Entry, Payload};
 pub use error::{Refused, RestoreError, Violation};
 pub use load::{LoadRequest, Loaded, Wanted};
 pub use membership::{Configuration, MemberSet};

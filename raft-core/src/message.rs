@@ -2,15 +2,13 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
-use alloc::vec::Vec;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::entry::Entry;
+use crate::entry::Entries;
 use crate::snapshot::SnapshotMeta;
 use crate::types::{Boot, ClusterId, Epoch, Index, LogId, Member, Round, Term};
-use crate::wire::canonical;
 
 /// A message with the identities of both ends. What does not match its receiver is dropped unread.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,8 +122,7 @@ pub struct Append {
     /// The entry before the first of `entries`.
     pub previous: LogId,
     /// Consecutive entries after `previous`.
-    #[serde(deserialize_with = "canonical::growing_vec")]
-    pub entries: Vec<Entry>,
+    pub entries: Entries,
     /// The leader's commit index.
     pub commit: Index,
 }

@@ -17,6 +17,7 @@ mod proposals;
 mod queue;
 mod read;
 mod receive;
+mod recent;
 mod role;
 mod rtt;
 mod shelf;
@@ -33,7 +34,7 @@ use bytes::Bytes;
 
 use crate::action::{Action, RoleChange, RoleName};
 use crate::config::Config;
-use crate::entry::{Entry, Payload};
+use crate::entry::{Entries, Entry, Payload};
 use crate::error::{Refused, RestoreError, Violation};
 use crate::membership::Configuration;
 use crate::message::{Envelope, Message};
@@ -46,6 +47,7 @@ use gate::Gate;
 use jitter::Jitter;
 use load::Loads;
 use log::Log;
+use output::Output;
 use proposals::Proposals;
 use queue::Queue;
 use read::LocalReads;
@@ -83,8 +85,8 @@ pub struct Raft {
     applied: Index,
     /// Batches handed out to apply and not confirmed: (last index, bytes).
     unapplied: Queue<(Index, u64)>,
-    /// Entries read back from the disk, to be applied next.
-    loaded_to_apply: Vec<Entry>,
+    /// A run read back from the disk, to be applied next.
+    loaded_to_apply: Queue<Entries>,
     loads: Loads,
     /// The current snapshot: a durable one of this node's, or an installed one.
     snapshot: Option<Box<SnapshotMeta>>,
@@ -112,6 +114,8 @@ pub struct Raft {
     /// Actions that carry news for the host.
     notices: Queue<Action>,
     reported: RoleChange,
+    /// Those before it were asked since the last event, and have nothing to say.
+    next_output: Output,
     stopped: bool,
 }
 
@@ -165,7 +169,7 @@ impl Raft {
             applying: Index(0),
             applied: Index(0),
             unapplied: Queue::default(),
-            loaded_to_apply: Vec::new(),
+            loaded_to_apply: Queue::default(),
             loads: Loads::default(),
             restoring: disk.snapshot.clone().map(Box::new),
             snapshot: disk.snapshot.map(Box::new),
@@ -179,6 +183,7 @@ impl Raft {
             last_at_round: Index(0),
             notices: Queue::default(),
             reported,
+            next_output: Output::Message,
             stopped: false,
         };
         let deadline = raft.random_deadline();
@@ -295,6 +300,7 @@ impl Raft {
             self.unapplied.pop_front();
         }
         self.evict();
+        self.next_output = self.next_output.min(Output::Restore);
     }
 
     /// Entries that are durable and applied are let go from memory, the oldest first; the disk has them.
@@ -360,20 +366,35 @@ impl Raft {
         if !self.notices.is_empty() {
             return self.notices.pop_front();
         }
-        if let Some(envelope) = self.poll_message() {
-            return Some(Action::Send(envelope));
+        if self.next_output == Output::Message {
+            if let Some(envelope) = self.poll_message() {
+                return Some(Action::Send(envelope));
+            }
+            self.next_output = Output::Persist;
         }
-        if let Some(persist) = self.poll_persist() {
-            return Some(persist);
+        if self.next_output == Output::Persist {
+            if let Some(persist) = self.poll_persist() {
+                return Some(persist);
+            }
+            self.next_output = Output::Restore;
         }
-        if let Some(restore) = self.poll_restore() {
-            return Some(restore);
+        if self.next_output == Output::Restore {
+            if let Some(restore) = self.poll_restore() {
+                return Some(restore);
+            }
+            self.next_output = Output::Apply;
         }
-        if let Some(apply) = self.poll_apply() {
-            return Some(apply);
+        if self.next_output == Output::Apply {
+            if let Some(apply) = self.poll_apply() {
+                return Some(apply);
+            }
+            self.next_output = Output::Load;
         }
-        if let Some(load) = self.poll_load() {
-            return Some(load);
+        if self.next_output == Output::Load {
+            if let Some(load) = self.poll_load() {
+                return Some(load);
+            }
+            self.next_output = Output::Nothing;
         }
         self.notices.pop_front()
     }
@@ -388,9 +409,11 @@ impl Raft {
         times.into_iter().flatten().min()
     }
 
-    /// Time never goes back: a reading before the last one counts as the last one.
+    /// Time never goes back: a reading before the last one counts as the last one. What comes with it may be news to every
+    /// output.
     fn advance(&mut self, now: Instant) {
         self.now = self.now.max(now);
+        self.next_output = Output::Message;
     }
 
     /// An election deadline from now: one to two election timeouts (Raft §5.2).

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::entry::Entry;
+use crate::entry::{Entries, Entry};
 use crate::membership::Configuration;
 use crate::snapshot::{Chunk, Discard, SnapshotMeta};
 use crate::types::{Boot, ClusterId, Epoch, Index, LogId, Member, Term};
@@ -29,7 +29,7 @@ pub struct Write {
     /// Removes this entry and all after it.
     pub truncate_from: Option<Index>,
     /// Adds these, consecutive, right after the last one left.
-    pub append: Vec<Entry>,
+    pub append: Entries,
     /// Pieces of an incoming snapshot.
     pub chunks: Vec<Chunk>,
     /// One record that makes the snapshot, whose last piece has come, current, and discards the whole log: what

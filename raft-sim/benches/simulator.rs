@@ -184,7 +184,7 @@ fn heartbeat() -> Message {
 
 fn append() -> Message {
     let payload = Payload::Command(vec![7; 200].into());
-    let entries = vec![Entry { term: Term(3), index: Index(701), payload }];
+    let entries = [Entry { term: Term(3), index: Index(701), payload }].into();
     let previous = LogId { term: Term(3), index: Index(700) };
     Message::Append(Append {
         term: Term(3),

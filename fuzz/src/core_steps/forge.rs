@@ -223,7 +223,7 @@ impl Forge {
             10..=12 => {
                 let entries = entries(raft, id, term, d, e);
                 let commit = near_index(raft, entries.last().map_or(id.index, |last| last.index), c);
-                Message::Append(Append { term, round, previous: id, entries, commit })
+                Message::Append(Append { term, round, previous: id, entries: entries.into(), commit })
             }
             13 => Message::Heartbeat(Heartbeat { term, round, commit: near_index(raft, status.commit, b) }),
             14 if c & 1 == 0 => Message::PreVote(PreVote { term, round, last: id }),

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use raft_core::journal::{Files, Journal, OnDamage, Recovery, initialise};
 use raft_core::message::{Append, RequestVote};
 use raft_core::{
-    Action, Boot, ClusterId, Config, Configuration, Entry, Envelope, Epoch, Identity, Incarnation, Index,
-    Instant, LogId, Member, Message, NodeId, Payload, Persist, Raft, Round, Term,
+    Action, Boot, ClusterId, Config, Configuration, Entries, Entry, Envelope, Epoch, Identity, Incarnation,
+    Index, Instant, LogId, Member, Message, NodeId, Payload, Persist, Raft, Round, Term,
 };
 
 use super::super::disk::{Model, perform_all};
@@ -171,7 +171,13 @@ impl History {
         let (term, previous) = (self.raft.term(), self.raft.status().last);
         if term > Term(0) {
             let commit = Index(previous.index.0.saturating_sub(u64::from(but % 4)));
-            self.receive(Message::Append(Append { term, round, previous, entries: Vec::new(), commit }));
+            self.receive(Message::Append(Append {
+                term,
+                round,
+                previous,
+                entries: Entries::default(),
+                commit,
+            }));
         }
         self.sync();
     }
@@ -199,5 +205,5 @@ fn append(raft: &Raft, round: Round, a: u8, b: u8, c: u8) -> Message {
         let index = Index(previous.index.0 + 1 + number);
         entries.push(Entry { term, index, payload: Payload::Command(Bytes::from(bytes)) });
     }
-    Message::Append(Append { term, round, previous, entries, commit: Index(0) })
+    Message::Append(Append { term, round, previous, entries: entries.into(), commit: Index(0) })
 }

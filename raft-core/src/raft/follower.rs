@@ -1,11 +1,10 @@
 //! A follower's side of replication (Raft §5.3): AppendEntries, heartbeats, and what is owed in answer.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 
 use super::role::{Follower, Role};
 use super::{Raft, Sender};
-use crate::entry::{Entry, last_id};
+use crate::entry::{Entries, Entry, last_id};
 use crate::error::Violation;
 use crate::message::{Append, AppendAcknowledgement, AppendRejection, Heartbeat, HeartbeatAnswer, Message};
 use crate::types::{Index, LogId, Round, Term};
@@ -17,7 +16,7 @@ impl Raft {
         self.check_conflict(m.previous, &m.entries)?;
         self.note_leader_commit(m.commit);
         if self.matches(m.previous) {
-            self.accept(m.previous, m.entries);
+            self.accept(m.previous, &m.entries);
             self.accept_shelved();
             self.name_gap();
         } else {
@@ -92,8 +91,9 @@ impl Raft {
 
     /// Raft figure 2, AppendEntries, rules 3 and 4: an entry that conflicts goes, with all after it; entries that are
     /// already there stay, whatever follows them.
-    fn accept(&mut self, previous: LogId, entries: Vec<Entry>) {
-        let last = last_id(previous, &entries);
+    fn accept(&mut self, previous: LogId, entries: &Entries) {
+        let last = last_id(previous, entries);
+        let mut appended = 0;
         for entry in entries {
             if entry.index <= self.commit || self.log.holds(entry.id()) {
                 continue;
@@ -101,7 +101,11 @@ impl Raft {
             if entry.index <= self.log.last().index {
                 self.truncate_from(entry.index);
             }
-            self.append_entry(entry);
+            self.append_entry(entry.clone());
+            appended += 1;
+        }
+        if appended == entries.len() {
+            self.log.remember(entries);
         }
         if let Role::Follower(follower) = &mut self.role {
             follower.repeat_owed |= last.index <= follower.confirmed;
@@ -115,12 +119,12 @@ impl Raft {
     pub(super) fn accept_shelved(&mut self) {
         while let Some((previous, entries)) = self.take_shelved() {
             if self.matches(previous) && self.check_conflict(previous, &entries).is_ok() {
-                self.accept(previous, entries);
+                self.accept(previous, &entries);
             }
         }
     }
 
-    fn take_shelved(&mut self) -> Option<(LogId, Vec<Entry>)> {
+    fn take_shelved(&mut self) -> Option<(LogId, Entries)> {
         let end = self.log.last().index;
         match &mut self.role {
             Role::Follower(follower) => follower.shelf.take_through(end),
@@ -140,7 +144,7 @@ impl Raft {
     }
 
     /// The append does not fit. It is kept if it only came early; the leader is told where to look.
-    fn refuse(&mut self, previous: LogId, entries: Vec<Entry>) {
+    fn refuse(&mut self, previous: LogId, entries: Entries) {
         let below = LogId { term: previous.term, index: previous.index.previous() };
         // Above the base, since everything through the commit index matches; a base is always something to agree on.
         let hint = self.log.agreement_hint(below).unwrap_or(self.log.base());

@@ -205,7 +205,12 @@ impl Gate {
     }
 
     /// Hands out everything gathered so far as one write.
-    pub(crate) fn poll_persist(&mut self, now: Instant, hard_state: HardState, log: &Log) -> Option<Persist> {
+    pub(crate) fn poll_persist(
+        &mut self,
+        now: Instant,
+        hard_state: HardState,
+        log: &mut Log,
+    ) -> Option<Persist> {
         if !self.is_dirty(log) {
             return None;
         }

@@ -52,6 +52,10 @@ impl Raft {
             }
             previous = Some(entry.id());
         }
+        let mut at_hand = self.log.recent().flatten().filter(|entry| entry.index > base);
+        if let Some(entry) = at_hand.find(|entry| !self.log.holds(entry.id())) {
+            return Err(format!("{} is at hand, and not in the log", entry.id()));
+        }
         if self.loads.has_twice() {
             return Err("two requests to read back for the same purpose".into());
         }

@@ -13,7 +13,7 @@ use super::role::{Leader, Role};
 use super::transfer::Transfer;
 use super::{Raft, Sender};
 use crate::config::Config;
-use crate::entry::{Entry, Payload, entries_size, last_id};
+use crate::entry::{Entries, Entry, Payload, entries_size, last_id};
 use crate::error::{Refused, Violation};
 use crate::message::{
     Append, AppendAcknowledgement, AppendRejection, Heartbeat, Message, SnapshotChunk, SnapshotChunkAnswer,
@@ -231,9 +231,9 @@ impl Raft {
     }
 
     fn poll_peer_append(&mut self) -> Option<(Member, Message)> {
-        let view = View {
+        let mut view = View {
             config: &self.config,
-            log: &self.log,
+            log: &mut self.log,
             snapshot: self.snapshot.as_deref(),
             now: self.now,
             term: self.hard_state.term,
@@ -261,7 +261,7 @@ impl Raft {
 /// What a message to a peer is made of.
 struct View<'a> {
     config: &'a Config,
-    log: &'a Log,
+    log: &'a mut Log,
     snapshot: Option<&'a SnapshotMeta>,
     now: Instant,
     term: Term,
@@ -270,7 +270,7 @@ struct View<'a> {
 
 impl View<'_> {
     /// The next message to a peer, if one is due and what it carries is in memory.
-    fn next_message(&self, peer: &mut Progress, round: Round) -> Option<Message> {
+    fn next_message(&mut self, peer: &mut Progress, round: Round) -> Option<Message> {
         let want = peer.wants(self.config, self.log.last().index);
         let message = match want {
             Some(want) if want.first <= self.log.base().index => {
@@ -286,9 +286,9 @@ impl View<'_> {
         message.or_else(|| self.chunk(peer, round)).or_else(|| self.commit_news(peer, round))
     }
 
-    fn append(&self, peer: &mut Progress, want: Want, round: Round) -> Option<Message> {
+    fn append(&mut self, peer: &mut Progress, want: Want, round: Round) -> Option<Message> {
         let (entries, bytes) = if self.is_silent(peer) {
-            (Vec::new(), 0) // Bulk for one that may be gone would be wasted: it is asked where it is.
+            (Entries::default(), 0) // Bulk for one that may be gone would be wasted: it is asked where it is.
         } else if want.first >= self.log.cached_from() {
             self.log.slice(want.first, want.through, peer.append_bytes_max(self.config))
         } else {
@@ -310,32 +310,33 @@ impl View<'_> {
     }
 
     /// Entries that were read back, if they are the ones that are wanted, and the log's still.
-    fn take_fetched(&self, peer: &mut Progress, want: Want) -> Option<Vec<Entry>> {
+    fn take_fetched(&self, peer: &mut Progress, want: Want) -> Option<Entries> {
         let Fetched::Entries(entries) = &mut peer.fetched else { return None };
-        let first = entries.first().map(|entry| entry.index);
         let entries = core::mem::take(entries);
         peer.fetched = Fetched::Nothing;
+        let first = entries.first().map(|entry| entry.index);
         let fits = first == Some(want.first) && entries.iter().all(|entry| self.log.holds(entry.id()));
-        fits.then(|| entries.into_iter().filter(|entry| entry.index <= want.through).collect())
+        let count = entries.iter().take_while(|entry| entry.index <= want.through).count();
+        fits.then(|| entries.part(0, count))
     }
 
     fn chunk(&self, peer: &mut Progress, round: Round) -> Option<Message> {
         let Mode::Snapshot(transfer) = &mut peer.mode else { return None };
         let (offset, length) = transfer.wants(self.config, peer.budget.bytes(self.config.chunk_bytes_max))?;
-        let bytes = match &mut peer.fetched {
-            Fetched::Chunk(at, bytes) if *at == offset && bytes.len() as u64 == length => {
-                core::mem::take(bytes)
+        let bytes = match core::mem::replace(&mut peer.fetched, Fetched::Nothing) {
+            // An append may carry less by now than when it was read.
+            Fetched::Chunk(at, bytes) if at == offset && !bytes.is_empty() => {
+                bytes.slice(..bytes.len().min(usize::try_from(length).unwrap_or(usize::MAX)))
             }
-            // Read for a place that is not wanted any more.
-            Fetched::Chunk(..) | Fetched::Entries(_) => {
-                peer.fetched = Fetched::Nothing;
+            asked @ Fetched::Asked(_) => {
+                peer.fetched = asked;
                 return None;
             }
-            Fetched::Nothing if length == 0 => Bytes::new(),
-            Fetched::Nothing | Fetched::Asked(_) => return None,
+            // What was read for a place that is not wanted any more is let go.
+            Fetched::Nothing | Fetched::Chunk(..) | Fetched::Entries(_) if length > 0 => return None,
+            Fetched::Nothing | Fetched::Chunk(..) | Fetched::Entries(_) => Bytes::new(),
         };
-        peer.fetched = Fetched::Nothing;
-        transfer.sent(offset, length, self.now);
+        transfer.sent(offset, bytes.len() as u64, self.now);
         let snapshot = Box::new(transfer.snapshot.clone());
         Some(Message::SnapshotChunk(SnapshotChunk { term: self.term, round, snapshot, offset, bytes }))
     }

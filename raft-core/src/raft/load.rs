@@ -114,10 +114,11 @@ impl Raft {
         }
         match purpose {
             Purpose::Apply if from == self.applying.next() && self.restoring.is_none() => {
-                self.loaded_to_apply = entries;
+                self.loaded_to_apply.clear();
+                self.loaded_to_apply.push_back(entries.into());
             }
             Purpose::Apply => {}
-            Purpose::Peer(_) => self.fetched(purpose, number, Fetched::Entries(entries)),
+            Purpose::Peer(_) => self.fetched(purpose, number, Fetched::Entries(entries.into())),
         }
     }
 

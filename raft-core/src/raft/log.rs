@@ -10,7 +10,8 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use crate::entry::Entry;
+use crate::entry::{Entries, Entry};
+use crate::raft::recent::Recent;
 use crate::types::{Index, LogId, Term};
 
 /// A consecutive log after a base.
@@ -24,7 +25,12 @@ pub(crate) struct Log {
     cache: VecDeque<Cached>,
     /// The sum before the first of them.
     sum_before: u64,
+    recent: Recent,
 }
+
+/// What is left of a range is copied with the part that is asked for, if it is at most so many times its bound: the next
+/// message, the next follower and the disk will ask for it.
+const AHEAD: u64 = 8;
 
 /// An entry in memory.
 #[derive(Clone, Debug)]
@@ -43,7 +49,7 @@ impl Log {
             sum += entry.size();
             Cached { entry, sum }
         });
-        Log { base, last, runs, cache: cached.collect(), sum_before: 0 }
+        Log { base, last, runs, cache: cached.collect(), sum_before: 0, recent: Recent::default() }
     }
 
     /// The entry before the first.
@@ -121,26 +127,37 @@ impl Log {
 
     /// Entries in memory from `from` through `through`, up to a number of bytes, but at least one where there is one;
     /// and their bytes.
-    pub(crate) fn slice(&self, from: Index, through: Index, bytes_max: u64) -> (Vec<Entry>, u64) {
+    pub(crate) fn slice(&mut self, from: Index, through: Index, bytes_max: u64) -> (Entries, u64) {
         let cached_from = self.cached_from();
         if from < cached_from || from > through {
-            return (Vec::new(), 0);
+            return (Entries::default(), 0);
         }
-        let (start, end) = (self.count_before(from), self.count_before(through.next()));
-        if start >= end {
-            return (Vec::new(), 0);
+        let (start, all) = (self.count_before(from), self.count_before(through.next()));
+        if start >= all {
+            return (Entries::default(), 0);
         }
         let before = self.sum_of(start);
         let most = before.saturating_add(bytes_max);
         // Nearly always all of them fit, and nothing has to be searched.
-        let end = if self.sum_of(end) <= most {
-            end
+        let end = if self.sum_of(all) <= most {
+            all
         } else {
-            self.cache.partition_point(|cached| cached.sum <= most).clamp(start + 1, end)
+            self.cache.partition_point(|cached| cached.sum <= most).clamp(start + 1, all)
         };
-        let mut taken = Vec::with_capacity(end - start);
-        taken.extend(self.cache.range(start..end).map(|cached| cached.entry.clone()));
-        (taken, self.sum_of(end) - before)
+        let (count, bytes) = (end - start, self.sum_of(end) - before);
+        if let Some(run) = self.recent.find(from, count) {
+            return (run, bytes);
+        }
+        let is_near = self.sum_of(all) - before <= bytes_max.saturating_mul(AHEAD);
+        let copied = self.cache.range(start..if is_near { all } else { end });
+        let run: Entries = copied.map(|cached| cached.entry.clone()).collect();
+        self.recent.remember(&run);
+        (run.part(0, count), bytes)
+    }
+
+    /// Keeps a run at hand that was just appended.
+    pub(crate) fn remember(&mut self, run: &Entries) {
+        self.recent.remember(run);
     }
 
     /// Bytes of those entries from `from` through `through` that are in memory.
@@ -163,6 +180,7 @@ impl Log {
     fn drop_oldest(&mut self, count: usize) {
         self.sum_before = self.sum_of(count);
         self.cache.drain(..count);
+        self.recent.forget_before(self.cached_from());
     }
 
     /// Adds the next entry.
@@ -183,6 +201,7 @@ impl Log {
         let Some(last) = self.id_at(from.previous()) else { return };
         let left = self.count_before(from);
         self.cache.truncate(left);
+        self.recent.forget_from(from);
         while self.runs.pop_if(|run| run.index >= from).is_some() {}
         self.last = last;
     }
@@ -220,6 +239,12 @@ impl Log {
     pub(crate) fn let_go_of_room(&mut self) {
         self.runs.shrink_to_fit();
         self.cache.shrink_to_fit();
+        self.recent.clear();
+    }
+
+    /// The runs at hand, each of which the log holds exactly so.
+    pub(crate) fn recent(&self) -> impl Iterator<Item = &Entries> {
+        self.recent.iter()
     }
 
     /// The entries in memory, in order.

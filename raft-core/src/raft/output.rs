@@ -1,8 +1,6 @@
 //! Outputs, built when they are polled: a hundred proposals and one drain make one write, and one message for each
 //! follower.
 
-use core::mem;
-
 use super::role::Role;
 use super::{Raft, Sender};
 use crate::action::{Action, RoleChange};
@@ -10,7 +8,26 @@ use crate::entry::entries_size;
 use crate::message::{Envelope, Message};
 use crate::types::{Boot, Index, Member};
 
+/// Outputs, in the order in which they are asked. None of them gives an earlier one something to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Output {
+    Message,
+    Persist,
+    Restore,
+    Apply,
+    Load,
+    Nothing,
+}
+
 impl Raft {
+    /// Panics if an output that was passed over has something to say.
+    #[cfg(test)]
+    pub(super) fn assert_silent(&self) {
+        let mut asked_again = self.clone();
+        asked_again.next_output = Output::Message;
+        assert_eq!(asked_again.poll_action(), None, "an output was passed over");
+    }
+
     fn envelope(&self, to: Member, to_boot: Boot, message: Message) -> Envelope {
         Envelope {
             cluster: self.identity.cluster,
@@ -61,7 +78,7 @@ impl Raft {
     }
 
     pub(super) fn poll_persist(&mut self) -> Option<Action> {
-        self.gate.poll_persist(self.now, self.hard_state, &self.log).map(Action::Persist)
+        self.gate.poll_persist(self.now, self.hard_state, &mut self.log).map(Action::Persist)
     }
 
     /// Through where entries may be handed out: committed, and durable here. Nothing while a snapshot is on its way
@@ -83,12 +100,12 @@ impl Raft {
             return None;
         }
         let room = self.apply_room()?;
-        let (entries, bytes) = if self.loaded_to_apply.is_empty() {
-            self.log.slice(self.applying.next(), through, room)
-        } else {
-            let entries = mem::take(&mut self.loaded_to_apply);
-            let bytes = entries_size(&entries);
-            (entries, bytes)
+        let (entries, bytes) = match self.loaded_to_apply.pop_front() {
+            Some(loaded) => {
+                let bytes = entries_size(&loaded);
+                (loaded, bytes)
+            }
+            None => self.log.slice(self.applying.next(), through, room),
         };
         let last = entries.last()?.index;
         self.unapplied.push_back((last, bytes));

@@ -2,7 +2,6 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 
 use bytes::Bytes;
 
@@ -10,7 +9,7 @@ use super::budget::{Budget, FLOOR_BYTES};
 use super::rtt::RoundTrip;
 use super::transfer::Transfer;
 use crate::config::Config;
-use crate::entry::Entry;
+use crate::entry::Entries;
 use crate::types::{Boot, Index, Instant, Round};
 
 /// An append that is never acknowledged is repeated this often before the window is given up.
@@ -68,7 +67,7 @@ pub(crate) enum Fetched {
     /// The request of this number is on its way.
     Asked(u64),
     /// Entries, consecutive.
-    Entries(Vec<Entry>),
+    Entries(Entries),
     /// A piece of the snapshot, from this offset on.
     Chunk(u64, Bytes),
 }

@@ -1,7 +1,7 @@
 //! A queue that is empty most of the time.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
+use alloc::collections::{VecDeque, vec_deque};
 use core::iter::Flatten;
 use core::option;
 
@@ -71,12 +71,12 @@ impl<T> Queue<T> {
         self.0 = None;
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.0.iter().flat_map(|items| items.iter())
+    pub(crate) fn iter(&self) -> vec_deque::Iter<'_, T> {
+        self.0.as_ref().map_or_else(vec_deque::Iter::default, |items| items.iter())
     }
 
-    pub(crate) fn iter_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut T> {
-        self.0.iter_mut().flat_map(|items| items.iter_mut())
+    pub(crate) fn iter_mut(&mut self) -> vec_deque::IterMut<'_, T> {
+        self.0.as_mut().map_or_else(vec_deque::IterMut::default, |items| items.iter_mut())
     }
 }
 

@@ -3,12 +3,11 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::collections::btree_map::Entry::Vacant;
-use alloc::vec::Vec;
 
-use crate::entry::{Entry, entries_size};
+use crate::entry::{Entries, entries_size};
 use crate::types::{Index, LogId};
 
-type Runs = BTreeMap<Index, (LogId, Vec<Entry>)>;
+type Runs = BTreeMap<Index, (LogId, Entries)>;
 
 /// Runs of entries by the index of the entry before them. All from the present leader in the present term.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +19,7 @@ pub(crate) struct Shelf {
 
 impl Shelf {
     /// Keeps a run if there is room; otherwise the leader will send it again.
-    pub(crate) fn put(&mut self, previous: LogId, entries: Vec<Entry>, bytes_max: u64) {
+    pub(crate) fn put(&mut self, previous: LogId, entries: Entries, bytes_max: u64) {
         let size = entries_size(&entries);
         if entries.is_empty() || self.bytes + size > bytes_max {
             return;
@@ -37,7 +36,7 @@ impl Shelf {
     }
 
     /// Takes a run that starts at or before the end of the log.
-    pub(crate) fn take_through(&mut self, log_end: Index) -> Option<(LogId, Vec<Entry>)> {
+    pub(crate) fn take_through(&mut self, log_end: Index) -> Option<(LogId, Entries)> {
         let runs = self.runs.as_mut()?;
         let first = runs.first_entry().filter(|first| *first.key() <= log_end)?;
         let (previous, entries) = first.remove();

@@ -53,7 +53,13 @@ fn add(by: u64, origin: Option<Origin>) -> Payload {
 }
 
 fn append(term: u64, previous: LogId, entries: Vec<Entry>, commit: u64) -> Message {
-    Message::Append(Append { term: Term(term), round: Round(1), previous, entries, commit: Index(commit) })
+    Message::Append(Append {
+        term: Term(term),
+        round: Round(1),
+        previous,
+        entries: entries.into(),
+        commit: Index(commit),
+    })
 }
 
 fn heartbeat(term: u64) -> Message {

@@ -54,7 +54,7 @@ fn many_small_entries_cost_in_proportion() {
         term: Term(1),
         round: Round(1),
         previous: LogId { term: Term(0), index: Index(0) },
-        entries: vec![entry; 20_000],
+        entries: vec![entry; 20_000].into(),
         commit: Index(0),
     }));
     let bytes = to_bytes(&envelope);

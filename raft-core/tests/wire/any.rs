@@ -55,7 +55,13 @@ fn message() -> impl Strategy<Value = Message> {
                 1 => Message::PreVoteAnswer(PreVoteAnswer { term, round, granted: yes }),
                 2 => Message::RequestVote(RequestVote { term, last: id, transfer: yes }),
                 3 => Message::VoteAnswer(VoteAnswer { term, granted: yes }),
-                4 => Message::Append(Append { term, round, previous: id, entries, commit: index }),
+                4 => Message::Append(Append {
+                    term,
+                    round,
+                    previous: id,
+                    entries: entries.into(),
+                    commit: index,
+                }),
                 5 => Message::AppendAcknowledgement(AppendAcknowledgement { term, round, matched: index }),
                 6 => Message::AppendRejection(AppendRejection {
                     term,

@@ -29,7 +29,7 @@ fn of_configuration(configuration: Configuration) -> Vec<u8> {
         term: Term(3),
         round: Round(9),
         previous: LogId { term: Term(2), index: Index(6) },
-        entries: vec![entry],
+        entries: [entry].into(),
         commit: Index(5),
     })))
 }

@@ -61,7 +61,7 @@ fn heartbeat(term: u64, commit: u64) -> Message {
 
 fn append(term: u64, previous: LogId, entries: &[Entry], commit: u64) -> Message {
     let (term, commit) = (Term(term), Index(commit));
-    Message::Append(Append { term, round: Round(1), previous, entries: entries.to_vec(), commit })
+    Message::Append(Append { term, round: Round(1), previous, entries: entries.to_vec().into(), commit })
 }
 
 fn acknowledgement(term: u64, matched: u64) -> Message {

@@ -85,7 +85,7 @@ fn check(disk: &Disk, legal: &[State], dice: &mut Dice, recoveries: &mut u64) {
 
 /// A history with votes alone, appends alone, both, truncations, groups of writes, and segments that fill up.
 fn script() -> Vec<Vec<Write>> {
-    let append = |entries: Vec<Entry>| Write { append: entries, ..Write::default() };
+    let append = |entries: Vec<Entry>| Write { append: entries.into(), ..Write::default() };
     let vote = |term| Write { hard_state: Some(voted(term)), ..Write::default() };
     vec![
         vec![vote(1)],
@@ -93,7 +93,7 @@ fn script() -> Vec<Vec<Write>> {
         vec![append(vec![entry(1, 2, 1200)])],
         vec![append(vec![entry(1, 3, 5)]), append(vec![entry(1, 4, 700)])],
         vec![vote(2), append(vec![entry(2, 5, 30)])],
-        vec![Write { truncate_from: Some(Index(4)), append: vec![entry(2, 4, 600)], ..vote(3) }],
+        vec![Write { truncate_from: Some(Index(4)), append: [entry(2, 4, 600)].into(), ..vote(3) }],
         vec![append(vec![entry(3, 5, 1)]), Write { truncate_from: Some(Index(5)), ..Write::default() }],
         vec![append(vec![entry(3, 5, 5000)])],
         vec![vote(4)],

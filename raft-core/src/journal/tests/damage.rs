@@ -262,10 +262,10 @@ fn single(extra: Option<Entry>) -> Disk {
     let mut disk = Disk::default();
     disk.perform_all(&initialise(identity(), &Configuration::of_voters([member(1)])));
     let mut node = Node::start(disk);
-    node.submit(Write { hard_state: Some(voted(1)), append: [entry(1, 1, 10)].to_vec(), ..Write::default() });
+    node.submit(Write { hard_state: Some(voted(1)), append: [entry(1, 1, 10)].into(), ..Write::default() });
     node.settle();
     if let Some(entry) = extra {
-        node.submit(Write { append: [entry].to_vec(), ..Write::default() });
+        node.submit(Write { append: [entry].into(), ..Write::default() });
         node.settle();
     }
     node.append(1, 10);

@@ -241,7 +241,7 @@ impl Node {
 
     pub(super) fn append(&mut self, term: u64, bytes: usize) {
         let index = self.log.len() as u64 + 1;
-        self.submit(Write { append: vec![entry(term, index, bytes)], ..Write::default() });
+        self.submit(Write { append: [entry(term, index, bytes)].into(), ..Write::default() });
     }
 
     /// Performs all that is queued.
@@ -265,7 +265,7 @@ pub(super) fn lived_in() -> Node {
     node.submit(Write {
         hard_state: Some(voted(2)),
         truncate_from: Some(Index(5)),
-        append: vec![entry(2, 5, 700), entry(2, 6, 20)],
+        append: [entry(2, 5, 700), entry(2, 6, 20)].into(),
         ..Write::default()
     });
     node.settle();

@@ -33,13 +33,13 @@ fn hex(files: &Files) -> String {
 
 fn small() -> Node {
     let mut node = Node::start(Disk::initialised());
-    node.submit(Write { hard_state: Some(voted(1)), append: [entry(1, 1, 3)].to_vec(), ..Write::default() });
+    node.submit(Write { hard_state: Some(voted(1)), append: [entry(1, 1, 3)].into(), ..Write::default() });
     node.settle();
     let noop = Entry { payload: Payload::Noop, ..entry(2, 1, 0) };
     node.submit(Write {
         hard_state: Some(voted(2)),
         truncate_from: Some(Index(1)),
-        append: [noop, entry(2, 2, SECTOR)].to_vec(),
+        append: [noop, entry(2, 2, SECTOR)].into(),
         ..Write::default()
     });
     node.settle();

@@ -49,7 +49,7 @@ fn a_plain_append_is_one_write_and_one_sync() {
 fn hard_state_is_durable_in_both_files_before_the_log_is_touched() {
     let mut node = Node::start(Disk::initialised());
     node.append(1, 100);
-    node.submit(Write { hard_state: Some(voted(1)), append: vec![entry(1, 2, 3)], ..Write::default() });
+    node.submit(Write { hard_state: Some(voted(1)), append: [entry(1, 2, 3)].into(), ..Write::default() });
     node.submit(Write { hard_state: Some(voted(2)), ..Write::default() });
     let ops = node.journal.poll_batch().expect("queued").ops;
     let names: Vec<_> = ops
@@ -99,7 +99,7 @@ fn a_batch_is_bounded_and_a_larger_write_still_goes() {
     let (mut journal, restored) = recovery.finish();
     for (number, bytes) in [(1, 30), (2, 30), (3, 9000), (4, 1)] {
         let append = vec![entry(1, number, bytes)];
-        journal.submit(persist(restored.boot, number, Write { append, ..Write::default() }));
+        journal.submit(persist(restored.boot, number, Write { append: append.into(), ..Write::default() }));
     }
     let mut batches = 0;
     while let Some(batch) = journal.poll_batch() {
@@ -180,7 +180,7 @@ fn the_newest_hard_state_is_found_around_the_ring_and_past_damage() {
 #[test]
 fn a_log_of_a_later_term_forgets_the_vote_of_an_earlier_one() {
     let mut node = Node::start(Disk::initialised());
-    node.submit(Write { hard_state: Some(voted(1)), append: vec![entry(4, 1, 0)], ..Write::default() });
+    node.submit(Write { hard_state: Some(voted(1)), append: [entry(4, 1, 0)].into(), ..Write::default() });
     node.settle();
     let (_, restored, _) = node.disk.restart();
     assert_eq!((restored.hard_state.term.0, restored.hard_state.vote), (4, None));
@@ -190,7 +190,7 @@ fn a_log_of_a_later_term_forgets_the_vote_of_an_earlier_one() {
 #[should_panic(expected = "does not follow")]
 fn a_hole_in_the_log_is_never_written() {
     let mut node = Node::start(Disk::initialised());
-    node.submit(Write { append: vec![entry(1, 2, 0)], ..Write::default() });
+    node.submit(Write { append: [entry(1, 2, 0)].into(), ..Write::default() });
 }
 
 fn any_write() -> impl Strategy<Value = (bool, u64, Vec<usize>, bool)> {

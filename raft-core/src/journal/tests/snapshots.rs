@@ -111,7 +111,7 @@ impl Node {
 
     fn append(&mut self, term: u64, bytes: usize) {
         let index = self.state.log.last().map_or(self.state.base, Entry::id).index.0 + 1;
-        self.submit(Write { append: vec![entry(term, index, bytes)], ..Write::default() });
+        self.submit(Write { append: [entry(term, index, bytes)].into(), ..Write::default() });
     }
 
     /// The operations that write a snapshot of one's own.
@@ -149,7 +149,7 @@ fn chunks(snapshot: &SnapshotMeta, content: &[u8], piece: usize) -> Vec<Chunk> {
 /// Appends, a snapshot of one's own with and without a rest of the log, an incoming one in pieces with votes between
 /// them, one that is never finished, an installation over a divergent tail, and a log that goes on.
 fn script() -> Vec<Step> {
-    let append = |entries: Vec<Entry>| Write { append: entries, ..Write::default() };
+    let append = |entries: Vec<Entry>| Write { append: entries.into(), ..Write::default() };
     let vote = |term| Write { hard_state: Some(voted(term)), ..Write::default() };
     let received = content(9_000, 7);
     let incoming = meta(id(4, 30), &received);
@@ -164,7 +164,7 @@ fn script() -> Vec<Step> {
         Step::Batch(vec![append((9..=14).map(|i| entry(2, i, 900)).collect())]),
         Step::Own { last: id(2, 12), content: content(4_088, 2), through: id(2, 12) },
         Step::Batch(vec![
-            Write { truncate_from: Some(Index(14)), append: vec![entry(3, 14, 10)], ..vote(3) },
+            Write { truncate_from: Some(Index(14)), append: [entry(3, 14, 10)].into(), ..vote(3) },
             append(vec![entry(3, 15, 3_000)]),
         ]),
         Step::Batch(vec![with(&never[0])]),

@@ -256,7 +256,7 @@ impl Cluster {
                 }
                 Action::Apply(entries) => {
                     let last = entries.last().expect("an apply is never empty").index;
-                    node.applied.extend(entries);
+                    node.applied.extend(entries.iter().cloned());
                     node.raft.handle_applied(last);
                 }
                 Action::Restore(meta) => {
@@ -282,6 +282,7 @@ impl Cluster {
             }
         }
         node.raft.check_invariants().expect("the invariants hold");
+        node.raft.assert_silent();
     }
 
     /// The oldest `writes` unsynced writes of a node are synced, and it hears of it.

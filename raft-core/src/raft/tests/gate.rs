@@ -369,7 +369,13 @@ fn an_entry_that_was_removed_and_came_back_waits_for_its_second_write() {
     node.hear(2, append(2, id(1, 1), &[2], 0));
     node.hear(3, append(3, id(1, 1), &[3], 0));
     let entries = alloc::vec![command(2, 2)];
-    let back = Append { term: Term(4), round: Round(1), previous: id(1, 1), entries, commit: Index(0) };
+    let back = Append {
+        term: Term(4),
+        round: Round(1),
+        previous: id(1, 1),
+        entries: entries.into(),
+        commit: Index(0),
+    };
     node.hear(4, Message::Append(back));
     node.sent();
     node.sync_one();

@@ -109,7 +109,7 @@ fn malformed_entries_are_reported_and_not_appended() {
             term: Term(3),
             round: Round(1),
             previous,
-            entries: entries.to_vec(),
+            entries: entries.to_vec().into(),
             commit: Index(0),
         })
     };

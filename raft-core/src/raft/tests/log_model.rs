@@ -113,11 +113,67 @@ proptest! {
         through in 0_u64..40,
         bytes_max in 0_u64..400,
     ) {
-        let (log, model) = build(base, &terms);
+        let (mut log, model) = build(base, &terms);
         let (from, through) = (Index(from), Index(through));
         let expected = model.slice(from, through, bytes_max);
         let bytes = entries_size(&expected);
-        prop_assert_eq!(log.slice(from, through, bytes_max), (expected, bytes));
+        prop_assert_eq!(log.slice(from, through, bytes_max), (expected.into(), bytes));
+    }
+
+    /// Runs that are at hand from earlier changes nothing.
+    #[test]
+    fn it_slices_alike_whatever_was_asked_before(
+        base in 0_u64..5,
+        terms in terms(),
+        steps in proptest::collection::vec((0_u8..8, 0_u64..40, 0_u64..40, 0_u64..400), 1..60),
+    ) {
+        let (mut log, mut model) = build(base, &terms);
+        for (what, a, b, bytes_max) in steps {
+            let last = log.last();
+            match what {
+                0 => {
+                    let next = last.index.0 + 1;
+                    let run: Vec<Entry> = (next..next + b % 6)
+                        .map(|index| command(last.term.0.max(1) + a % 2, index))
+                        .collect();
+                    run.iter().for_each(|entry| log.append(entry.clone()));
+                    log.remember(&run.clone().into());
+                    model.entries.extend(run);
+                }
+                1 => {
+                    let from = Index(a.max(model.base.index.0 + 1));
+                    log.truncate_from(from);
+                    model.entries.retain(|entry| entry.index < from);
+                }
+                2 => {
+                    let through = Index(a.clamp(model.base.index.0, last.index.0));
+                    let id = model.ids().into_iter().find(|id| id.index == through);
+                    log.discard_through(id.expect("the log holds it"));
+                    model.entries.retain(|entry| entry.index > through);
+                    model.base = id.expect("the log holds it");
+                }
+                _ => {
+                    let (from, through) = (Index(a), Index(b));
+                    let expected = model.slice(from, through, bytes_max);
+                    let bytes = entries_size(&expected);
+                    prop_assert_eq!(log.slice(from, through, bytes_max), (expected.into(), bytes));
+                }
+            }
+            check(&log, &model);
+        }
+    }
+
+    /// A run that was evicted in part is served from where the log's memory begins, and no more than that is kept.
+    #[test]
+    fn what_is_let_go_from_memory_is_not_at_hand(terms in terms(), evicted in 0_u64..30, from in 1_u64..30) {
+        let (mut log, model) = build(0, &terms);
+        let all = log.slice(Index(1), log.last().index, u64::MAX).0;
+        prop_assert_eq!(&*all, &model.entries[..]);
+        log.evict(Index(evicted), 0);
+        let expected = if from < log.cached_from().0 { Vec::new() } else { model.slice(Index(from), log.last().index, 99) };
+        prop_assert_eq!(log.slice(Index(from), log.last().index, 99).0, expected.into());
+        let forgotten = log.cached_from() > log.last().index;
+        prop_assert_eq!(log.recent().count() == 0, forgotten || model.entries.is_empty());
     }
 
     /// The rule of fast backtracking: what two logs agree on is never above the hint that either gives.

@@ -281,6 +281,36 @@ fn what_waits_for_the_disk_waits_for_no_tick() {
     assert_eq!(cluster.nodes[&3].applied, cluster.nodes[&1].applied);
 }
 
+/// What may be sent at once changes while the disk reads: what was read is sent as far as it may be, and nothing is read
+/// for nothing.
+#[test]
+fn a_piece_of_another_length_than_was_asked_for_is_sent() {
+    for (read, sent) in [(4, 4), (10, 10), (15, 10)] {
+        let mut cluster = one_behind();
+        cluster.slow_disks = alloc::vec![1];
+        cluster.cut.clear();
+        cluster.run(Span::from_millis(200));
+        let (now, content) =
+            (cluster.now, cluster.nodes[&1].disk.snapshot.as_ref().expect("it was taken").1.clone());
+        let node = cluster.nodes.get_mut(&1).expect("it exists");
+        let request = node.loads.pop_front().expect("the first piece is to be read");
+        assert!(matches!(request.wanted, Wanted::Chunk { offset: 0, bytes_max: 10, .. }), "{request:?}");
+        node.raft.handle_loaded(now, request, Loaded::Chunk(Bytes::copy_from_slice(&content[..read])));
+        cluster.drain(1);
+        let pieces = chunks_to(&cluster, 3);
+        let [Envelope { message: Message::SnapshotChunk(piece), .. }] = &pieces[..] else {
+            panic!("{pieces:?}")
+        };
+        assert_eq!((piece.offset, &piece.bytes[..]), (0, &content[..sent]));
+        let next = &cluster.nodes[&1].loads.front().expect("the next piece is to be read").wanted;
+        assert!(matches!(next, Wanted::Chunk { offset, .. } if *offset == sent as u64), "{next:?}");
+        cluster.slow_disks.clear();
+        cluster.sync(1, 0);
+        cluster.run(Span::from_millis(1_000));
+        assert_eq!(cluster.nodes[&3].applied, cluster.nodes[&1].applied);
+    }
+}
+
 /// An append came early, and a snapshot covers the gap before it: what is refused after that is what is missing then. A
 /// gap that is no more would tell the leader nothing, for ever.
 #[test]

@@ -141,7 +141,7 @@ impl Solo {
                 }
                 Action::Apply(entries) => {
                     let last = entries.last().expect("an apply is never empty").index;
-                    self.applied.extend(entries);
+                    self.applied.extend(entries.iter().cloned());
                     if !self.lazy {
                         self.raft.handle_applied(last);
                     }
@@ -156,6 +156,7 @@ impl Solo {
             }
         }
         self.raft.check_invariants().expect("the invariants hold");
+        self.raft.assert_silent();
     }
 
     fn sync_all(&mut self) {
