@@ -86,7 +86,7 @@ pub struct Raft {
     /// Batches handed out to apply and not confirmed: (last index, bytes).
     unapplied: Queue<(Index, u64)>,
     /// A run read back from the disk, to be applied next.
-    loaded_to_apply: Queue<Entries>,
+    loaded_to_apply: Option<Box<Entries>>,
     loads: Loads,
     /// The current snapshot: a durable one of this node's, or an installed one.
     snapshot: Option<Box<SnapshotMeta>>,
@@ -169,7 +169,7 @@ impl Raft {
             applying: Index(0),
             applied: Index(0),
             unapplied: Queue::default(),
-            loaded_to_apply: Queue::default(),
+            loaded_to_apply: None,
             loads: Loads::default(),
             restoring: disk.snapshot.clone().map(Box::new),
             snapshot: disk.snapshot.map(Box::new),

@@ -90,7 +90,12 @@ impl Host {
     pub(super) fn poll(&mut self, actions_max: usize) {
         let mut count = 0;
         while count < actions_max {
-            let Some(action) = self.raft.poll_action() else { break };
+            let Some(action) = self.raft.poll_action() else {
+                if let Err(broken) = self.raft.check_silence() {
+                    panic!("invariant: {broken}");
+                }
+                break;
+            };
             count += 1;
             assert!(count < ACTIONS_MAX, "the node never runs out of actions; the last is {action:?}");
             self.contract.check_action(&action, &self.raft, &self.told);

@@ -30,9 +30,10 @@ impl Entries {
     /// If there are not so many.
     #[must_use]
     pub fn part(&self, from: usize, count: usize) -> Entries {
+        let rest = self.len().checked_sub(from);
+        assert!(rest.is_some_and(|rest| count <= rest), "a part lies within its run");
         let start = self.start + from;
-        assert!(start + count <= self.end, "a part lies within its run");
-        Entries { block: self.block.clone(), start, end: start + count }
+        Entries { block: self.block.clone().filter(|_| count > 0), start, end: start + count }
     }
 }
 
@@ -127,8 +128,14 @@ mod tests {
     }
 
     #[test]
+    #[should_panic(expected = "a part lies within its run")]
+    fn a_part_does_not_begin_before_its_run() {
+        let _ = run(10).part(2, 3).part(usize::MAX, 2);
+    }
+
+    #[test]
     fn an_empty_run_has_no_block() {
-        assert!(run(0).block.is_none() && Entries::default().is_empty());
+        assert!(run(0).block.is_none() && run(3).part(3, 0).block.is_none() && Entries::default().is_empty());
         assert_eq!(run(0), Entries::from([]));
     }
 

@@ -218,7 +218,7 @@ impl Gate {
             self.snapshots.take().map(|gathered| *gathered).unwrap_or_default();
         // An install closes its write.
         let end = install.as_ref().map_or(log.last().index, |snapshot| snapshot.last.index);
-        let (append, append_bytes) = log.slice(self.handed_out_through.next(), end, u64::MAX);
+        let (append, append_bytes) = log.slice(self.handed_out_through.next(), end, u64::MAX, 0);
         let write = Write {
             hard_state: self.hard_state_changed.then_some(hard_state),
             truncate_from: self.truncate_from.take_if(|_| install.is_none()),

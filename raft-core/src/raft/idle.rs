@@ -25,7 +25,6 @@ impl Raft {
         self.configurations.shrink_to_fit();
         self.boots.shrink_to_fit();
         self.unapplied.let_go_of_room();
-        self.loaded_to_apply.let_go_of_room();
         self.notices.let_go_of_room();
         if let Role::Leader(leader) = &mut self.role {
             leader.reads.let_go_of_room();

@@ -1,11 +1,13 @@
-//! Rules that hold after every event. Linear in the log: tests, the simulator and the fuzzers check them, production
-//! does not.
+//! Rules that hold after every event. Linear in the log: tests and fuzzers check them, and the simulator in debug builds;
+//! production does not.
 
 use alloc::format;
 use alloc::string::String;
 
 use super::Raft;
+use super::output::Output;
 use super::role::Role;
+use crate::entry::Entry;
 
 impl Raft {
     /// Checks everything that must hold between two calls.
@@ -52,14 +54,28 @@ impl Raft {
             }
             previous = Some(entry.id());
         }
-        let mut at_hand = self.log.recent().flatten().filter(|entry| entry.index > base);
-        if let Some(entry) = at_hand.find(|entry| !self.log.holds(entry.id())) {
-            return Err(format!("{} is at hand, and not in the log", entry.id()));
+        let is_in_memory =
+            |entry: &&Entry| entry.index >= self.log.cached_from() && self.log.holds(entry.id());
+        if let Some(entry) = self.log.recent().flatten().find(|entry| !is_in_memory(entry)) {
+            return Err(format!("{} is at hand, and not in memory", entry.id()));
         }
         if self.loads.has_twice() {
             return Err("two requests to read back for the same purpose".into());
         }
         self.check_role()
+    }
+
+    /// Checks that a node that was polled until there was nothing left has passed over nothing: all outputs are asked
+    /// again, on a copy.
+    ///
+    /// # Errors
+    /// What it should have said: a defect of this crate.
+    pub fn check_silence(&self) -> Result<(), String> {
+        let mut asked_again = self.clone();
+        asked_again.next_output = Output::Message;
+        asked_again
+            .poll_action()
+            .map_or(Ok(()), |action| Err(format!("an output was passed over: {action:?}")))
     }
 
     fn check_role(&self) -> Result<(), String> {

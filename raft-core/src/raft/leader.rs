@@ -21,6 +21,10 @@ use crate::message::{
 use crate::snapshot::SnapshotMeta;
 use crate::types::{Boot, Index, Instant, LogId, Member, Round, Term};
 
+/// Entries for an append are copied with all that follow, if those are at most so many times what one append carries: the
+/// next append, the next follower and the disk will ask for them.
+const AHEAD: u64 = 8;
+
 impl Raft {
     /// Takes office: probes every peer from the end of its own log, and opens the term with an entry of its own,
     /// since only such an entry can be committed by counting (Raft §5.4.2, §8).
@@ -169,6 +173,7 @@ impl Raft {
         if let Role::Leader(leader) = &mut self.role {
             leader.uncommitted_bytes -= bytes;
         }
+        self.bind_reads();
     }
 
     /// Heartbeats, retransmissions, and the leader's doubts about itself.
@@ -290,7 +295,8 @@ impl View<'_> {
         let (entries, bytes) = if self.is_silent(peer) {
             (Entries::default(), 0) // Bulk for one that may be gone would be wasted: it is asked where it is.
         } else if want.first >= self.log.cached_from() {
-            self.log.slice(want.first, want.through, peer.append_bytes_max(self.config))
+            let bytes_max = peer.append_bytes_max(self.config);
+            self.log.slice(want.first, want.through, bytes_max, bytes_max.saturating_mul(AHEAD))
         } else {
             let entries = self.take_fetched(peer, want)?;
             let bytes = entries_size(&entries);
@@ -309,24 +315,40 @@ impl View<'_> {
         matches!(peer.mode, Mode::Probe { .. }) && self.now.since(peer.heard) >= self.config.election_timeout
     }
 
-    /// Entries that were read back, if they are the ones that are wanted, and the log's still.
+    /// Entries that were read back, if they are the ones that are wanted, and the log's still. As many as an append carries
+    /// now: that may have changed while they were read.
     fn take_fetched(&self, peer: &mut Progress, want: Want) -> Option<Entries> {
         let Fetched::Entries(entries) = &mut peer.fetched else { return None };
         let entries = core::mem::take(entries);
         peer.fetched = Fetched::Nothing;
         let first = entries.first().map(|entry| entry.index);
-        let fits = first == Some(want.first) && entries.iter().all(|entry| self.log.holds(entry.id()));
-        let count = entries.iter().take_while(|entry| entry.index <= want.through).count();
-        fits.then(|| entries.part(0, count))
+        if first != Some(want.first) || !entries.iter().all(|entry| self.log.holds(entry.id())) {
+            return None;
+        }
+        let mut room = peer.append_bytes_max(self.config);
+        let fits = |(place, entry): &(usize, &Entry)| {
+            let is_in = *place == 0 || entry.size() <= room;
+            room = room.saturating_sub(entry.size());
+            is_in && entry.index <= want.through
+        };
+        let count = entries.iter().enumerate().take_while(fits).count();
+        if count < entries.len() {
+            peer.fetched = Fetched::Entries(entries.part(count, entries.len() - count));
+        }
+        Some(entries.part(0, count))
     }
 
     fn chunk(&self, peer: &mut Progress, round: Round) -> Option<Message> {
         let Mode::Snapshot(transfer) = &mut peer.mode else { return None };
         let (offset, length) = transfer.wants(self.config, peer.budget.bytes(self.config.chunk_bytes_max))?;
         let bytes = match core::mem::replace(&mut peer.fetched, Fetched::Nothing) {
-            // An append may carry less by now than when it was read.
-            Fetched::Chunk(at, bytes) if at == offset && !bytes.is_empty() => {
-                bytes.slice(..bytes.len().min(usize::try_from(length).unwrap_or(usize::MAX)))
+            // As much as a piece carries now: that may have changed while it was read.
+            Fetched::Chunk(at, mut bytes) if at == offset => {
+                let rest = bytes.split_off(bytes.len().min(usize::try_from(length).unwrap_or(usize::MAX)));
+                if !rest.is_empty() {
+                    peer.fetched = Fetched::Chunk(offset + length, rest);
+                }
+                bytes
             }
             asked @ Fetched::Asked(_) => {
                 peer.fetched = asked;

@@ -1,5 +1,6 @@
 //! What is read back from the disk, and for whom: entries to apply, entries and pieces of a snapshot for followers.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::Raft;
@@ -68,6 +69,12 @@ impl Raft {
         let Some(purpose) = self.loads.end(request.number) else { return };
         match (&request.wanted, loaded) {
             (_, Loaded::Damaged) => self.handle_disk_failed(),
+            // An answer of the wrong kind, or an empty one, is a broken host; asking again would go on for ever.
+            (Wanted::Entries { .. }, Loaded::Chunk(_)) | (Wanted::Chunk { .. }, Loaded::Entries(_)) => {
+                self.handle_disk_failed();
+            }
+            (_, Loaded::Entries(entries)) if entries.is_empty() => self.handle_disk_failed(),
+            (_, Loaded::Chunk(bytes)) if bytes.is_empty() => self.handle_disk_failed(),
             (Wanted::Entries { from, through, runs, .. }, Loaded::Gone) => {
                 let is_there =
                     *from > self.log.base().index && self.log.runs_between(*from, *through) == *runs;
@@ -88,10 +95,6 @@ impl Raft {
             (Wanted::Chunk { offset, .. }, Loaded::Chunk(bytes)) => {
                 let offset = *offset;
                 self.fetched(purpose, request.number, Fetched::Chunk(offset, bytes));
-            }
-            // An answer of the wrong kind is a broken host; asking again would go on for ever.
-            (Wanted::Entries { .. }, Loaded::Chunk(_)) | (Wanted::Chunk { .. }, Loaded::Entries(_)) => {
-                self.handle_disk_failed();
             }
         }
     }
@@ -114,8 +117,7 @@ impl Raft {
         }
         match purpose {
             Purpose::Apply if from == self.applying.next() && self.restoring.is_none() => {
-                self.loaded_to_apply.clear();
-                self.loaded_to_apply.push_back(entries.into());
+                self.loaded_to_apply = Some(Box::new(entries.into()));
             }
             Purpose::Apply => {}
             Purpose::Peer(_) => self.fetched(purpose, number, Fetched::Entries(entries.into())),
@@ -158,7 +160,7 @@ impl Raft {
 
     fn poll_apply_load(&mut self) -> Option<LoadRequest> {
         let (from, through) = (self.applying.next(), self.applicable());
-        let is_wanted = from <= through && from < self.log.cached_from() && self.loaded_to_apply.is_empty();
+        let is_wanted = from <= through && from < self.log.cached_from() && self.loaded_to_apply.is_none();
         let room = self.apply_room()?;
         if !is_wanted || self.loads.has(Purpose::Apply) {
             return None;

@@ -28,10 +28,6 @@ pub(crate) struct Log {
     recent: Recent,
 }
 
-/// What is left of a range is copied with the part that is asked for, if it is at most so many times its bound: the next
-/// message, the next follower and the disk will ask for it.
-const AHEAD: u64 = 8;
-
 /// An entry in memory.
 #[derive(Clone, Debug)]
 struct Cached {
@@ -127,7 +123,15 @@ impl Log {
 
     /// Entries in memory from `from` through `through`, up to a number of bytes, but at least one where there is one;
     /// and their bytes.
-    pub(crate) fn slice(&mut self, from: Index, through: Index, bytes_max: u64) -> (Entries, u64) {
+    ///
+    /// All that follow through `through` are kept at hand with them, if they have no more than `ahead_bytes_max` together.
+    pub(crate) fn slice(
+        &mut self,
+        from: Index,
+        through: Index,
+        bytes_max: u64,
+        ahead_bytes_max: u64,
+    ) -> (Entries, u64) {
         let cached_from = self.cached_from();
         if from < cached_from || from > through {
             return (Entries::default(), 0);
@@ -148,7 +152,7 @@ impl Log {
         if let Some(run) = self.recent.find(from, count) {
             return (run, bytes);
         }
-        let is_near = self.sum_of(all) - before <= bytes_max.saturating_mul(AHEAD);
+        let is_near = self.sum_of(all) - before <= ahead_bytes_max;
         let copied = self.cache.range(start..if is_near { all } else { end });
         let run: Entries = copied.map(|cached| cached.entry.clone()).collect();
         self.recent.remember(&run);
@@ -242,7 +246,7 @@ impl Log {
         self.recent.clear();
     }
 
-    /// The runs at hand, each of which the log holds exactly so.
+    /// The runs at hand, each of which is in memory exactly so.
     pub(crate) fn recent(&self) -> impl Iterator<Item = &Entries> {
         self.recent.iter()
     }

@@ -20,14 +20,6 @@ pub(super) enum Output {
 }
 
 impl Raft {
-    /// Panics if an output that was passed over has something to say.
-    #[cfg(test)]
-    pub(super) fn assert_silent(&self) {
-        let mut asked_again = self.clone();
-        asked_again.next_output = Output::Message;
-        assert_eq!(asked_again.poll_action(), None, "an output was passed over");
-    }
-
     fn envelope(&self, to: Member, to_boot: Boot, message: Message) -> Envelope {
         Envelope {
             cluster: self.identity.cluster,
@@ -64,10 +56,7 @@ impl Raft {
             return Some(self.envelope(to.member, to.boot, answer));
         }
         let (to, question) = match &self.role {
-            Role::Leader(_) => {
-                self.bind_reads();
-                self.poll_replication()?
-            }
+            Role::Leader(_) => self.poll_replication()?,
             Role::Follower(_) => match self.poll_read_question() {
                 Some(question) => question,
                 None => self.poll_abstention()?,
@@ -100,12 +89,12 @@ impl Raft {
             return None;
         }
         let room = self.apply_room()?;
-        let (entries, bytes) = match self.loaded_to_apply.pop_front() {
+        let (entries, bytes) = match self.loaded_to_apply.take() {
             Some(loaded) => {
                 let bytes = entries_size(&loaded);
-                (loaded, bytes)
+                (*loaded, bytes)
             }
-            None => self.log.slice(self.applying.next(), through, room),
+            None => self.log.slice(self.applying.next(), through, room, 0),
         };
         let last = entries.last()?.index;
         self.unapplied.push_back((last, bytes));

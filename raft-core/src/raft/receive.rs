@@ -200,7 +200,7 @@ impl Raft {
         self.log.reset(last);
         self.configurations = alloc::vec![(last.index, snapshot.configuration.clone())];
         self.commit = last.index;
-        self.loaded_to_apply.clear();
+        self.loaded_to_apply = None;
         for id in self.proposals.settle_covered(last.index) {
             self.notices.push_back(crate::action::Action::Unknown(id));
         }

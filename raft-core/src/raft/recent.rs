@@ -8,7 +8,7 @@ use crate::types::Index;
 /// applied.
 const RUNS_MAX: usize = 8;
 
-/// Runs that the log holds exactly so. What goes to the disk, to each follower and to the state machine is mostly the
+/// Runs that the log has in memory exactly so. What goes to the disk, to each follower and to the state machine is mostly the
 /// same run: it is copied once, and shared.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Recent(Queue<Run>);
@@ -41,9 +41,9 @@ impl Recent {
         Some(run.entries.part(before, count))
     }
 
-    /// Lets go of runs whose entries all are before an index.
+    /// Lets go of runs with entries before an index.
     pub(crate) fn forget_before(&mut self, index: Index) {
-        self.0.retain(|run| run.last >= index);
+        self.0.retain(|run| run.first >= index);
     }
 
     /// Lets go of runs with entries at an index or after it.

@@ -6,10 +6,13 @@ use raft_core::replica::ReplicaAction;
 use super::lifecycle::Crash;
 use super::{Event, World};
 use crate::counts::Effect;
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::machine::Machine;
 use crate::node::{Job, Node, Reading};
 use crate::workload::Workload;
+
+/// Events between two looks at a core's own invariants.
+const CORE_CHECK_STRIDE: u64 = 16;
 
 impl<S: Machine, W: Workload<S>> World<S, W> {
     /// Performs everything that a replica has to say.
@@ -41,7 +44,18 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         }
         self.note_repair(node);
         self.arm_tick(node);
+        if cfg!(debug_assertions) {
+            self.check_core(node)?;
+        }
         Ok(())
+    }
+
+    /// The core's own invariants, every now and then: that takes as long as its log is.
+    fn check_core(&self, node: usize) -> Result<(), Failure> {
+        let due = self.events.is_multiple_of(CORE_CHECK_STRIDE);
+        let Some(running) = self.nodes[node].running().filter(|_| due) else { return Ok(()) };
+        let broken = |what| Failure::new(FailureKind::Invariant, "core", format!("n{}: {what}", node + 1));
+        running.replica.raft().check_invariants().map_err(broken)
     }
 
     fn report_applied(&mut self, node: usize) -> Result<(), Failure> {

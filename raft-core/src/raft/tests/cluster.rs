@@ -157,7 +157,7 @@ impl Node {
         is_taken
     }
 
-    fn serve_loads(&mut self, now: Instant) {
+    pub(super) fn serve_loads(&mut self, now: Instant) {
         while let Some(request) = self.loads.pop_front() {
             let loaded = self.disk.load(&request);
             self.raft.handle_loaded(now, request, loaded);
@@ -282,7 +282,7 @@ impl Cluster {
             }
         }
         node.raft.check_invariants().expect("the invariants hold");
-        node.raft.assert_silent();
+        node.raft.check_silence().expect("everything was polled");
     }
 
     /// The oldest `writes` unsynced writes of a node are synced, and it hears of it.

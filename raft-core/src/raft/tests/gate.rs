@@ -385,3 +385,19 @@ fn an_entry_that_was_removed_and_came_back_waits_for_its_second_write() {
     assert_eq!(node.acknowledged_to(4), Some(2));
     assert_eq!(node.raft.leader(), Some(member(4)));
 }
+
+/// A leader without peers is asked by one that it does not know, before its first entry is committed: the answer leaves with
+/// the commit, and not with some later event.
+#[test]
+fn a_sole_leader_answers_a_read_when_its_first_entry_commits() {
+    let mut node = Solo::new(1, 1, &[1]);
+    node.stalled = true;
+    node.pre_campaign();
+    node.sync();
+    assert!(node.raft.is_leader(), "its own vote is enough");
+    let term = node.raft.term();
+    node.hear(2, Message::ReadIndex(ReadIndex { term, round: Round(5) }));
+    assert_eq!(node.names_to(2), [""; 0], "nothing of this term is committed");
+    node.sync();
+    assert_eq!(node.names_to(2), ["ReadIndexAnswer"]);
+}

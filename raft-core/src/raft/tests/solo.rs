@@ -156,7 +156,7 @@ impl Solo {
             }
         }
         self.raft.check_invariants().expect("the invariants hold");
-        self.raft.assert_silent();
+        self.raft.check_silence().expect("everything was polled");
     }
 
     fn sync_all(&mut self) {
