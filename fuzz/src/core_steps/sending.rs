@@ -32,6 +32,8 @@ struct Receiver {
 pub(super) struct Sending {
     term: Term,
     receivers: BTreeMap<Member, Receiver>,
+    /// What followers said that they hold before any piece was sent to them in this term, while the disk was read.
+    early: BTreeMap<Member, SnapshotChunkAnswer>,
     /// What was sent in earlier terms.
     earlier: BTreeMap<Member, SnapshotMeta>,
     /// Pieces sent by member, ever.
@@ -114,7 +116,12 @@ impl Sending {
         self.reach(Situation::SendsNewer, is_newer);
         self.reach(Situation::Offers, !is_same);
         if !is_same {
-            self.receivers.insert(to, Receiver::new((*m.snapshot).clone()));
+            let mut receiver = Receiver::new((*m.snapshot).clone());
+            let possible =
+                |m: &SnapshotChunkAnswer| receiver.is_about(m) && m.received <= receiver.snapshot.length;
+            let early = self.early.remove(&to).filter(possible);
+            receiver.held = early.map_or(0, |early| early.received);
+            self.receivers.insert(to, receiver);
         }
         let was_sent_before = self.earlier.get(&to).is_some_and(|earlier| earlier.same_content(&m.snapshot));
         let receiver = self.receivers.get_mut(&to).expect("made just now, if not before");
@@ -156,6 +163,9 @@ impl Sending {
         }
         let from = envelope.from;
         let Some(receiver) = self.receivers.get_mut(&from).filter(|receiver| !receiver.is_over) else {
+            if let (Message::SnapshotChunkAnswer(m), Ok(())) = (&envelope.message, result) {
+                self.note_early_answer(from, m);
+            }
             return;
         };
         if let Err(violation) = result {
@@ -170,6 +180,14 @@ impl Sending {
             self.reach(Situation::RejectsMeanwhile, true);
         } else if let Message::SnapshotChunkAnswer(m) = &envelope.message {
             self.note_piece_answer(from, m);
+        }
+    }
+
+    fn note_early_answer(&mut self, from: Member, m: &SnapshotChunkAnswer) {
+        let is_same = |known: &&SnapshotChunkAnswer| (known.snapshot, known.digest) == (m.snapshot, m.digest);
+        let known = self.early.get(&from).filter(is_same);
+        if m.restart || known.is_none_or(|known| known.received < m.received) {
+            self.early.insert(from, m.clone());
         }
     }
 
@@ -225,6 +243,7 @@ impl Sending {
     }
 
     fn end_term(&mut self) {
+        self.early.clear();
         let receivers = std::mem::take(&mut self.receivers);
         self.earlier.extend(receivers.into_iter().map(|(member, receiver)| (member, receiver.snapshot)));
     }
