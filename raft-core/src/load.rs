@@ -48,7 +48,7 @@ pub enum Wanted {
 pub enum Loaded {
     /// Consecutive entries from the first one wanted, at least one.
     Entries(Vec<Entry>),
-    /// The piece.
+    /// The piece, or the beginning of it, at least one byte.
     Chunk(Bytes),
     /// It is not there any more: a newer snapshot took its place.
     Gone,

@@ -59,8 +59,8 @@ impl Loads {
 impl Raft {
     /// Takes what was read back. Every request must end here once.
     ///
-    /// [`Loaded::Damaged`] stops the node, and so does [`Loaded::Gone`] for something that must be there: see
-    /// [`is_stopped`](Raft::is_stopped). A restart finds the damage and repairs it.
+    /// [`Loaded::Damaged`] stops the node, and so does [`Loaded::Gone`] for something that must be there, an answer of the
+    /// other kind, and an empty one: see [`is_stopped`](Raft::is_stopped). A restart finds the damage and repairs it.
     pub fn handle_loaded(&mut self, now: Instant, request: LoadRequest, loaded: Loaded) {
         self.advance(now);
         if self.stopped {

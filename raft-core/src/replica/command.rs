@@ -87,11 +87,11 @@ mod tests {
         let command =
             ReplicaCommand::Command { session: Some(session), origin: Some(origin()), body: &[0xAA, 0xBB] };
         let golden = [1, 1, 5, 9, 8, 1, 2, 7, 3, 0xAC, 2, 2, 0xAA, 0xBB];
-        assert_eq!(command.encode().unwrap(), golden);
-        assert_eq!(ReplicaCommand::decode(&golden).unwrap(), command);
+        assert_eq!(command.encode().expect("it can be written"), golden);
+        assert_eq!(ReplicaCommand::decode(&golden), Ok(command));
         let open = ReplicaCommand::Open { origin: None };
-        assert_eq!(open.encode().unwrap(), [0, 0]);
-        assert_eq!(ReplicaCommand::decode(&[0, 0]).unwrap(), open);
+        assert_eq!(open.encode().expect("it can be written"), [0, 0]);
+        assert_eq!(ReplicaCommand::decode(&[0, 0]), Ok(open));
     }
 
     #[test]

@@ -364,9 +364,9 @@ mod tests {
     #[test]
     fn an_accepted_forward_is_not_sent_again() {
         let mut tickets = Tickets::new(10);
-        let request = tickets.next_request().unwrap();
+        let request = tickets.next_request().expect("the window is empty");
         let ticket = forward(&mut tickets, request);
-        assert_eq!(tickets.poll_send().unwrap().request, request);
+        assert_eq!(tickets.poll_send().map(|sent| sent.request), Some(request));
         assert!(tickets.poll_send().is_none());
         assert_eq!(tickets.due(Instant(10)), [ticket]);
         tickets.send_again(ticket, Instant(10), Span(10));
@@ -383,7 +383,7 @@ mod tests {
     #[test]
     fn no_unanswered_forward_falls_out_of_the_leaders_window() {
         let mut tickets = Tickets::new(10);
-        let request = tickets.next_request().unwrap();
+        let request = tickets.next_request().expect("the window is empty");
         let oldest = forward(&mut tickets, request);
         let mut last = request;
         while let Some(next) = tickets.next_request() {

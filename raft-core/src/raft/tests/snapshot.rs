@@ -36,6 +36,15 @@ fn one_behind() -> Cluster {
     cluster
 }
 
+/// As [`one_behind`], and the slow disk of node 1 is asked for the first piece for node 3.
+fn one_that_reads_a_piece() -> Cluster {
+    let mut cluster = one_behind();
+    cluster.slow_disks = alloc::vec![1];
+    cluster.cut.clear();
+    cluster.run(Span::from_millis(200));
+    cluster
+}
+
 fn chunks_to(cluster: &Cluster, to: u64) -> Vec<Envelope> {
     let is_chunk = |e: &&Envelope| e.to.id.0 == to && matches!(e.message, Message::SnapshotChunk(_));
     cluster.network.iter().filter(is_chunk).cloned().collect()
@@ -254,10 +263,7 @@ fn a_transfer_pins_its_snapshot_up_to_a_bound() {
 /// no tick due, or the host would tick without end until it is read.
 #[test]
 fn what_waits_for_the_disk_waits_for_no_tick() {
-    let mut cluster = one_behind();
-    cluster.slow_disks = alloc::vec![1];
-    cluster.cut.clear();
-    cluster.run(Span::from_millis(200));
+    let mut cluster = one_that_reads_a_piece();
     let request = cluster.nodes[&1].loads.front().cloned().expect("the first piece is to be read");
     let Wanted::Chunk { snapshot, .. } = request.wanted else { panic!("{request:?}") };
     let SnapshotMeta { last, digest, length: received, .. } = snapshot;
@@ -286,10 +292,7 @@ fn what_waits_for_the_disk_waits_for_no_tick() {
 #[test]
 fn a_piece_of_another_length_than_was_asked_for_is_sent() {
     for (read, sent) in [(4, &[4][..]), (10, &[10]), (15, &[10, 5])] {
-        let mut cluster = one_behind();
-        cluster.slow_disks = alloc::vec![1];
-        cluster.cut.clear();
-        cluster.run(Span::from_millis(200));
+        let mut cluster = one_that_reads_a_piece();
         let now = cluster.now;
         let node = cluster.nodes.get_mut(&1).expect("it exists");
         let content = &node.disk.snapshot.as_ref().expect("it was taken").1[..read];
@@ -318,10 +321,7 @@ fn piece(envelope: Envelope) -> Option<SnapshotChunk> {
 /// A host that gives nothing would be asked without end.
 #[test]
 fn an_empty_piece_stops_the_node() {
-    let mut cluster = one_behind();
-    cluster.slow_disks = alloc::vec![1];
-    cluster.cut.clear();
-    cluster.run(Span::from_millis(200));
+    let mut cluster = one_that_reads_a_piece();
     let (now, node) = (cluster.now, cluster.nodes.get_mut(&1).expect("it exists"));
     let request = node.loads.pop_front().expect("the first piece is to be read");
     node.raft.handle_loaded(now, request, Loaded::Chunk(Bytes::new()));
