@@ -119,11 +119,12 @@ impl LoadPlan {
         read: &mut ReadBytes<'_>,
     ) -> Loaded {
         let mut found = Found::new(&self.wanted);
+        let mut ahead = ReadAhead::new(read);
         let (mut offset, mut batch) = (start.offset, start.batch);
         for segment in numbers {
             let place = Place { identity_digest, segment: *segment };
             loop {
-                match read_batch(place, offset, batch, read) {
+                match read_batch(place, offset, batch, &mut ahead) {
                     Ok(Some((records, bytes))) => {
                         records.into_iter().for_each(|record| found.take(record));
                         offset += bytes;
@@ -143,21 +144,44 @@ impl LoadPlan {
     }
 }
 
+/// A piece of a segment that was read at once. A piece holds many batches, and each byte is read once but for those of a
+/// batch that the end of a piece cut.
+struct ReadAhead<'a, 'b> {
+    read: &'a mut ReadBytes<'b>,
+    segment: u64,
+    offset: u64,
+    piece: Vec<u8>,
+}
+
+impl<'a, 'b> ReadAhead<'a, 'b> {
+    fn new(read: &'a mut ReadBytes<'b>) -> ReadAhead<'a, 'b> {
+        ReadAhead { read, segment: 0, offset: 0, piece: Vec::new() }
+    }
+
+    /// What is at hand from `offset` of a segment on: at least `bytes`, or all that the file has.
+    fn at_least(&mut self, segment: u64, offset: u64, bytes: u64) -> Result<&[u8], Unread> {
+        let end = self.offset + self.piece.len() as u64;
+        if self.segment != segment || offset < self.offset || end < offset.saturating_add(bytes) {
+            let piece = (self.read)(&segment::file_name(segment), offset, bytes.max(PIECE));
+            self.piece = piece.map_err(|failed| match failed {
+                ReadFailed::Missing => Unread::Missing,
+                ReadFailed::Failed(what) => Unread::Damaged(offset, what),
+            })?;
+            (self.segment, self.offset) = (segment, offset);
+        }
+        Ok(&self.piece[(offset - self.offset) as usize..])
+    }
+}
+
 /// A batch's records and its length; none if the segment ends here.
 fn read_batch(
     place: Place,
     offset: u64,
     number: u64,
-    read: &mut ReadBytes<'_>,
+    ahead: &mut ReadAhead<'_, '_>,
 ) -> Result<Option<(Vec<Record>, u64)>, Unread> {
-    let file = segment::file_name(place.segment);
-    let mut get = |bytes| match read(&file, offset, bytes) {
-        Ok(bytes) => Ok(bytes),
-        Err(ReadFailed::Missing) => Err(Unread::Missing),
-        Err(ReadFailed::Failed(what)) => Err(Unread::Damaged(offset, what)),
-    };
     let damaged = || Unread::Damaged(offset, "a batch is not what was written".into());
-    let mut bytes = get(PIECE)?;
+    let mut bytes = ahead.at_least(place.segment, offset, SECTOR as u64)?;
     let Some(first) = bytes.first_chunk::<SECTOR>() else { return Ok(None) };
     let Some(header) = segment::batch_header(first, place, offset as usize) else {
         return if is_zero(first) { Ok(None) } else { Err(damaged()) };
@@ -167,7 +191,7 @@ fn read_batch(
     }
     let length = usize::try_from(header.payload).map(segment::batch_bytes).map_err(|_| damaged())?;
     if length > bytes.len() {
-        bytes = get(length as u64)?;
+        bytes = ahead.at_least(place.segment, offset, length as u64)?;
     }
     let batch = bytes.get(..length).filter(|batch| segment::is_intact(header, batch)).ok_or_else(damaged)?;
     let mut scratch = Vec::new();

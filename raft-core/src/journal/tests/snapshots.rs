@@ -436,6 +436,40 @@ fn check_loads(node: &Node) {
     assert!(reads > 0);
 }
 
+/// A load reads what it gives, and a few pieces more: the way from the sample before it, and a batch that was cut.
+#[test]
+fn a_load_reads_each_byte_about_once() {
+    let mut node = Node::start(Disk::initialised());
+    for _ in 0..600 {
+        node.append(1, 700);
+        node.settle();
+    }
+    let log = &node.state.log;
+    let wanted = Wanted::Entries {
+        from: log[0].index,
+        through: log[599].index,
+        runs: vec![log[0].id()],
+        bytes_max: u64::MAX,
+    };
+    let mut bytes_read = 0;
+    let plan = node.journal.plan_load(&LoadRequest { number: 1, wanted });
+    let loaded = plan.run(&mut |file, offset, bytes| {
+        let read = node.disk.cache.read(file, offset, bytes)?;
+        bytes_read += read.len() as u64;
+        Ok(read)
+    });
+    let Loaded::Entries(entries) = loaded else { panic!("{loaded:?}") };
+    assert_eq!(entries.len(), 600);
+    let on_disk: u64 = node
+        .disk
+        .cache
+        .iter()
+        .filter(|(name, _)| name.starts_with("segment-"))
+        .map(|(_, file)| file.len() as u64)
+        .sum();
+    assert!(bytes_read <= on_disk + on_disk / 16, "{bytes_read} bytes read of {on_disk} on the disk");
+}
+
 /// Memory is bounded whatever the log's length: a segment at a time, and the newest entries only.
 #[test]
 fn recovery_keeps_no_more_than_its_budget() {
