@@ -41,6 +41,9 @@ pub struct Config {
     pub cache_bytes_max: u64,
     /// Bytes of one piece of a snapshot.
     pub chunk_bytes_max: u64,
+    /// Bytes of a snapshot. A longer one is neither taken over from this node's state machine nor from a leader, and no disk
+    /// is asked for its room. Give every member the same.
+    pub snapshot_bytes_max: u64,
     /// Pieces of a snapshot under way to one follower.
     pub chunks_in_flight_max: usize,
     /// Entries kept before a snapshot's last one, so that a follower that is a little behind needs no snapshot.
@@ -79,6 +82,7 @@ impl Default for Config {
             shelf_bytes_max: 256 << 10,
             cache_bytes_max: 16 << 20,
             chunk_bytes_max: 64 << 10,
+            snapshot_bytes_max: 64 << 30,
             chunks_in_flight_max: 8,
             trailing_entries: 1_024,
             pinned_bytes_max: 64 << 20,
@@ -131,6 +135,7 @@ impl Config {
             (self.apply_bytes_max > 0, "apply_bytes_max", "must be above zero"),
             (self.chunk_bytes_max > 0, "chunk_bytes_max", "must be above zero"),
             (self.chunk_bytes_max <= 1 << 20, "chunk_bytes_max", "must be at most 2^20"),
+            (self.snapshot_bytes_max > 0, "snapshot_bytes_max", "must be above zero"),
             (self.chunks_in_flight_max > 0, "chunks_in_flight_max", "must be above zero"),
             (self.reads_max > 0, "reads_max", "must be above zero"),
             (self.read_timeout.0 > 0, "read_timeout", "must be above zero"),

@@ -72,7 +72,16 @@ pub enum Violation {
         /// The boot in the message.
         seen: Boot,
     },
-    /// A term beyond [`Term::MAX`].
+    /// A peer speaks with a boot that is further above the last one than restarts can explain; see [`Boot::AHEAD_MAX`].
+    ImpossibleBoot {
+        /// The peer.
+        member: Member,
+        /// The boot remembered; zero if none is.
+        known: Boot,
+        /// The boot in the message.
+        seen: Boot,
+    },
+    /// A term beyond [`Term::MAX`], or more than [`Term::AHEAD_MAX`] ahead of this node's.
     ImpossibleTerm(Term),
     /// Entries that are not consecutive, or of a term above the message's, or of falling terms.
     MalformedEntries(LogId),
@@ -103,6 +112,16 @@ pub enum Violation {
     AcknowledgedBeyondLog(Member),
     /// A piece outside its snapshot, or of a snapshot that can't be.
     MalformedSnapshot(LogId),
+    /// A snapshot that is named longer than this node takes; see
+    /// [`Config::snapshot_bytes_max`](crate::config::Config::snapshot_bytes_max).
+    SnapshotTooLarge {
+        /// Its last entry.
+        last: LogId,
+        /// Its length.
+        bytes: u64,
+        /// What this node takes.
+        bytes_max: u64,
+    },
     /// A whole snapshot came, and its digest is wrong: the sender's disk, or its state machine's `write`, is not to be
     /// trusted. It is asked for again.
     SnapshotDigest(Member),
@@ -119,6 +138,9 @@ impl fmt::Display for Violation {
                 f,
                 "{member} speaks with boot {seen} after boot {known}: an old message, or a disk restored from a backup"
             ),
+            Violation::ImpossibleBoot { member, known, seen } => {
+                write!(f, "{member} speaks with boot {seen} after boot {known}: no member restarts so often")
+            }
             Violation::ImpossibleTerm(term) => write!(f, "a message of the impossible term {term}"),
             Violation::MalformedEntries(at) => write!(f, "entries out of order at {at}"),
             Violation::TwoLeaders { term, known, other } => {
@@ -134,6 +156,10 @@ impl fmt::Display for Violation {
                 write!(f, "{member} acknowledged entries that do not exist")
             }
             Violation::MalformedSnapshot(at) => write!(f, "a piece of an impossible snapshot of {at}"),
+            Violation::SnapshotTooLarge { last, bytes, bytes_max } => write!(
+                f,
+                "a snapshot of {last} with {bytes} bytes, and snapshot_bytes_max is {bytes_max}: raise it on every member if the state is so large"
+            ),
             Violation::SnapshotDigest(member) => {
                 write!(f, "a snapshot from {member} is not what its digest says; it is asked for again")
             }

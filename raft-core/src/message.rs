@@ -335,6 +335,31 @@ impl Message {
         }
     }
 
+    /// Which question of the receiver's boot this answers, of those that [`Round`]s number one after the other: an answer to
+    /// a later one is worth as much as one to an earlier.
+    pub(crate) fn answered_question(&self) -> Option<Round> {
+        match self {
+            Message::PreVoteAnswer(m) => Some(m.round),
+            Message::ReadIndexAnswer(m) => Some(m.round),
+            Message::AbstentionAnswer(m) => Some(m.round),
+            Message::PreVote(_)
+            | Message::RequestVote(_)
+            | Message::VoteAnswer(_)
+            | Message::Append(_)
+            | Message::AppendAcknowledgement(_)
+            | Message::AppendRejection(_)
+            | Message::Heartbeat(_)
+            | Message::HeartbeatAnswer(_)
+            | Message::StaleTerm(_)
+            | Message::ReadIndex(_)
+            | Message::Abstention(_)
+            | Message::Forward(_)
+            | Message::ForwardAnswer(_)
+            | Message::SnapshotChunk(_)
+            | Message::SnapshotChunkAnswer(_) => None,
+        }
+    }
+
     /// Whether this answers a question of the receiver's, and so must name the boot that asked.
     #[must_use]
     pub fn is_answer(&self) -> bool {

@@ -97,7 +97,9 @@ pub struct Raft {
     /// Bytes of entries applied since the current snapshot.
     applied_since_snapshot: u64,
     transfers_restarted: u64,
-    /// The latest time seen.
+    /// The host's last reading of its clock.
+    reading: Instant,
+    /// The time of this boot: it grows as the readings do, and goes on from where it stood when one is below the last.
     now: Instant,
     /// When a leader was last heard, in whatever term.
     leader_heard: Instant,
@@ -176,6 +178,7 @@ impl Raft {
             receiving: None,
             applied_since_snapshot: 0,
             transfers_restarted: 0,
+            reading: now,
             now,
             leader_heard: now,
             questions: Round(0),
@@ -240,7 +243,7 @@ impl Raft {
             return Err(Violation::Misaddressed);
         }
         let term = envelope.message.term();
-        if term > Term::MAX {
+        if term > Term::MAX || term.0 > self.hard_state.term.0.saturating_add(Term::AHEAD_MAX) {
             return Err(Violation::ImpossibleTerm(term));
         }
         // A receiver never refuses a vote because it does not know the candidate: its configuration may be old.
@@ -263,7 +266,13 @@ impl Raft {
             Some((_, known)) if seen < *known => {
                 return Err(Violation::BootWentBack { member, known: *known, seen });
             }
+            Some((_, known)) if seen.0 > known.0.saturating_add(Boot::AHEAD_MAX) => {
+                return Err(Violation::ImpossibleBoot { member, known: *known, seen });
+            }
             Some((_, known)) => *known = seen,
+            None if seen > Boot::FIRST_HEARD_MAX => {
+                return Err(Violation::ImpossibleBoot { member, known: Boot(0), seen });
+            }
             None => self.boots.push((member, seen)),
         }
         Ok(())
@@ -283,7 +292,7 @@ impl Raft {
     /// A write and all before it are synced. Cumulative and idempotent.
     pub fn handle_durable(&mut self, now: Instant, done: Durable) {
         self.advance(now);
-        if self.stopped || !self.gate.handle_durable(done) {
+        if self.stopped || !self.gate.handle_durable(self.now, done) {
             return;
         }
         self.count_own_vote();
@@ -400,19 +409,25 @@ impl Raft {
     }
 
     /// When a tick will next matter; none while only messages or the disk can change anything.
+    ///
+    /// It is a reading of the host's clock, as far as that clock goes on from its last reading. A host whose clock may be
+    /// set back asks again after each event, and ticks once in a heartbeat interval whatever it was told.
     #[must_use]
     pub fn next_tick(&self) -> Option<Instant> {
         if self.stopped {
             return None;
         }
         let times = [self.role_deadline(), self.proposals.deadline(), self.reads_deadline()];
-        times.into_iter().flatten().min()
+        let next = times.into_iter().flatten().min()?;
+        Some(self.reading.plus(next.since(self.now)))
     }
 
-    /// Time never goes back: a reading before the last one counts as the last one. What comes with it may be news to every
-    /// output.
-    fn advance(&mut self, now: Instant) {
-        self.now = self.now.max(now);
+    /// Takes a reading of the host's clock. Time goes on by what the clock did since its last reading; one below the last
+    /// moves nothing, and is where it goes on from. A clock that was ahead for a moment so delays nothing afterwards. What
+    /// comes with it may be news to every output.
+    fn advance(&mut self, reading: Instant) {
+        self.now = self.now.plus(reading.since(self.reading));
+        self.reading = reading;
         self.next_output = Output::Message;
     }
 

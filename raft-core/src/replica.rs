@@ -66,7 +66,9 @@ pub struct Replica<S: StateMachine> {
     out: VecDeque<ReplicaAction<S::Response, S::Answer, S::Image>>,
     /// The state and the session table contain everything through here.
     applied: Index,
-    /// The latest time heard of; never goes back.
+    /// The host's last reading of its clock.
+    reading: Instant,
+    /// The time of this boot, as the core counts it: it never goes back.
     now: Instant,
     /// The term in which this boot began: what this member did in it before is not known here.
     boot_term: Term,
@@ -109,6 +111,7 @@ impl<S: StateMachine> Replica<S> {
             intake: Intake::default(),
             out: VecDeque::new(),
             applied: Index(0),
+            reading: now,
             now,
             boot_term: term,
             term,
@@ -168,7 +171,7 @@ impl<S: StateMachine> Replica<S> {
         if self.stopped.is_some() {
             return None;
         }
-        let own = self.tickets.next_timer();
+        let own = self.tickets.next_timer().map(|timer| self.reading.plus(timer.since(self.now)));
         self.raft.next_tick().into_iter().chain(own).min()
     }
 
@@ -303,9 +306,10 @@ impl<S: StateMachine> Replica<S> {
         self.tickets.open()
     }
 
-    fn advance(&mut self, now: Instant) {
-        // The core sees the clock as it is, and distrusts it when it goes back; deadlines here only ever wait longer.
-        self.now = self.now.max(now);
+    fn advance(&mut self, reading: Instant) {
+        // The core is given the readings as they are, and counts time from them in the same way.
+        self.now = self.now.plus(reading.since(self.reading));
+        self.reading = reading;
     }
 
     fn perform(&mut self, action: Action) {

@@ -88,6 +88,13 @@ impl Index {
     }
 }
 
+impl Boot {
+    /// A boot may be so many above the last one that was heard: a restart a second for twelve days.
+    pub const AHEAD_MAX: u64 = 1 << 20;
+    /// The highest boot that is believed of a member that was not heard before: a restart a second for a century.
+    pub const FIRST_HEARD_MAX: Boot = Boot(1 << 32);
+}
+
 impl Term {
     /// The next term.
     ///
@@ -101,6 +108,10 @@ impl Term {
     /// The highest term that a message may carry: far out of reach of honest elections, and far enough from the
     /// end of the integers that nothing overflows after it.
     pub const MAX: Term = Term(1 << 62);
+
+    /// A message may be so many terms ahead of its receiver: a hundred elections a second for a year. What is let in is
+    /// so always a term that peers answer, and no single message brings anyone near [`Term::MAX`].
+    pub const AHEAD_MAX: u64 = 1 << 32;
 }
 
 impl Instant {

@@ -87,8 +87,8 @@ impl Raft {
         [election, self.abstention_deadline()].into_iter().flatten().min()
     }
 
-    /// A voter that does not abstain campaigns, once its last hard state and everything older than one election
-    /// timeout is on disk.
+    /// A voter that does not abstain campaigns, once its last hard state is on disk, and while the disk
+    /// gets on.
     fn may_campaign(&self) -> bool {
         self.configuration().is_voter(self.identity.member)
             && !self.hard_state.abstaining
@@ -102,11 +102,12 @@ impl Raft {
         !self.hard_state.abstaining && self.configuration().names(self.identity.member)
     }
 
-    /// Whether the oldest write is unfinished for an election timeout.
-    pub(super) fn is_disk_stalled(&self) -> bool {
+    /// Whether nothing became durable for an election timeout, though a write is under way. How long a write waited behind
+    /// others says nothing: a disk that is busy works.
+    fn is_disk_stalled(&self) -> bool {
         self.gate
-            .oldest_unsynced()
-            .is_some_and(|handed_out| self.now.since(handed_out) >= self.config.election_timeout)
+            .no_progress_since()
+            .is_some_and(|since| self.now.since(since) >= self.config.election_timeout)
     }
 
     fn other_voters(&self) -> VecDeque<Member> {

@@ -24,6 +24,8 @@ const HELD_MAX: usize = 256;
 struct Unsynced {
     number: u64,
     handed_out: Instant,
+    /// When it became the oldest one. Until then the disk worked on others, which is no fault of its own.
+    oldest_since: Instant,
     bytes: u64,
     /// The last index that is durable once this write is. Lowered when the log is truncated meanwhile: what was
     /// overwritten is not made durable by the sync of what it overwrote.
@@ -197,6 +199,11 @@ impl Gate {
         self.unsynced.front().map(|write| write.handed_out)
     }
 
+    /// Since when nothing became durable, though a write is under way.
+    pub(crate) fn no_progress_since(&self) -> Option<Instant> {
+        self.unsynced.front().map(|write| write.oldest_since)
+    }
+
     fn is_dirty(&self, log: &Log) -> bool {
         self.hard_state_changed
             || self.truncate_from.is_some()
@@ -232,7 +239,13 @@ impl Gate {
         }
         let bytes = append_bytes + chunk_bytes;
         let number = self.next;
-        self.unsynced.push_back(Unsynced { number, handed_out: now, bytes, log_through: end });
+        self.unsynced.push_back(Unsynced {
+            number,
+            handed_out: now,
+            oldest_since: now,
+            bytes,
+            log_through: end,
+        });
         self.unsynced_bytes += bytes;
         self.hard_state_changed = false;
         self.handed_out_through = end;
@@ -241,7 +254,7 @@ impl Gate {
     }
 
     /// A write and all before it are synced. Says whether that is news.
-    pub(crate) fn handle_durable(&mut self, done: Durable) -> bool {
+    pub(crate) fn handle_durable(&mut self, now: Instant, done: Durable) -> bool {
         if done.boot != self.boot || done.number <= self.durable || done.number >= self.next {
             return false;
         }
@@ -251,14 +264,26 @@ impl Gate {
             self.unsynced_bytes -= write.bytes;
             self.log_durable = self.log_durable.max(write.log_through);
         }
+        if let Some(oldest) = self.unsynced.iter_mut().next() {
+            oldest.oldest_since = now;
+        }
         true
     }
 
-    /// Keeps a message until a write is durable. A newer message of the same kind to the same member replaces it.
+    /// Keeps a message until a write is durable. A newer message of the same kind to the same member replaces it; of
+    /// answers to numbered questions of one boot, the one to the highest question stays, whatever order they came in.
     pub(crate) fn hold(&mut self, needs: u64, term: Term, envelope: Envelope) {
         let same = |held: &Held| {
             held.envelope.to == envelope.to && held.envelope.message.name() == envelope.message.name()
         };
+        let is_overtaken = |held: &Held| {
+            held.term == term
+                && held.envelope.to_boot == envelope.to_boot
+                && held.envelope.message.answered_question() > envelope.message.answered_question()
+        };
+        if self.held.iter().any(|held| same(held) && is_overtaken(held)) {
+            return;
+        }
         self.held.retain(|held| !same(held));
         if self.held.len() == HELD_MAX {
             self.held.pop_front();

@@ -19,11 +19,13 @@ use crate::message::{
     Append, AppendAcknowledgement, AppendRejection, Heartbeat, Message, SnapshotChunk, SnapshotChunkAnswer,
 };
 use crate::snapshot::SnapshotMeta;
-use crate::types::{Boot, Index, Instant, LogId, Member, Round, Term};
+use crate::types::{Boot, Index, Instant, LogId, Member, Round, Span, Term};
 
 /// Entries for an append are copied with all that follow, if those are at most so many times what one append carries: the
 /// next append, the next follower and the disk will ask for them.
 const AHEAD: u64 = 8;
+/// Proposals are refused while the oldest write is older than the election timeout divided by this.
+const UNSYNCED_TIMEOUT_SHARE: u64 = 2;
 
 impl Raft {
     /// Takes office: probes every peer from the end of its own log, and opens the term with an entry of its own,
@@ -74,6 +76,11 @@ impl Raft {
         }
         if self.gate.unsynced_bytes() >= self.config.unsynced_bytes_max {
             return Err(Refused::Busy("unsynced_bytes_max"));
+        }
+        // A queue is bounded by time as well as by bytes: one that grew longer would cost the next write a timeout.
+        let behind = self.gate.oldest_unsynced().map_or(Span(0), |handed_out| self.now.since(handed_out));
+        if behind.0 >= self.config.election_timeout.0 / UNSYNCED_TIMEOUT_SHARE {
+            return Err(Refused::Busy("unsynced_time"));
         }
         Ok(())
     }
@@ -180,7 +187,7 @@ impl Raft {
     pub(super) fn tick_leader(&mut self) {
         let quorum_heard = self.quorum_heard();
         let alone = self.now.since(quorum_heard) >= self.config.election_timeout;
-        if alone || self.is_disk_stalled() {
+        if alone || self.disk_stalls_at().is_some_and(|stalled| stalled <= self.now) {
             self.become_follower(None);
             return;
         }
@@ -210,12 +217,20 @@ impl Raft {
         self.configuration().quorum_value(heard).max(leader.quorum_heard)
     }
 
+    /// When a leader gives way because of its disk. A sole voter never does: nobody could take its place.
+    fn disk_stalls_at(&self) -> Option<Instant> {
+        let me = self.identity.member;
+        let is_sole = self.configuration().is_quorum(|member| member == me);
+        let since = self.gate.no_progress_since().filter(|_| !is_sole)?;
+        Some(since.plus(self.config.election_timeout))
+    }
+
     /// When [`Raft::tick_leader`] will next matter.
     pub(super) fn leader_deadline(&self) -> Option<Instant> {
         let Role::Leader(leader) = &self.role else { return None };
         let timeout = self.config.election_timeout;
         let retransmit = leader.peers.iter().filter_map(|(_, peer)| peer.retransmit_at(&self.config)).min();
-        let stalled = self.gate.oldest_unsynced().map(|handed_out| handed_out.plus(timeout));
+        let stalled = self.disk_stalls_at();
         let alone = Some(self.quorum_heard().plus(timeout));
         [Some(leader.heartbeat_due), retransmit, stalled, alone].into_iter().flatten().min()
     }

@@ -18,8 +18,6 @@ use crate::types::{Index, LogId, Term};
 
 /// No log reaches this index, so a snapshot that claims to is a lie.
 const INDEX_MAX: u64 = 1 << 62;
-/// No disk holds a snapshot of so many bytes.
-const LENGTH_MAX: u64 = 1 << 62;
 
 /// A snapshot that is coming in. It outlives roles and terms: another leader with the same snapshot goes on with it.
 #[derive(Clone)]
@@ -97,6 +95,10 @@ impl Receiving {
 impl Raft {
     pub(super) fn handle_snapshot_chunk(&mut self, from: Sender, m: SnapshotChunk) -> Result<(), Violation> {
         check_chunk(&m)?;
+        let (bytes, bytes_max) = (m.snapshot.length, self.config.snapshot_bytes_max);
+        if bytes > bytes_max {
+            return Err(Violation::SnapshotTooLarge { last: m.snapshot.last, bytes, bytes_max });
+        }
         self.follow(from, m.round)?;
         let last = m.snapshot.last;
         if let Some(ours) =
@@ -232,7 +234,7 @@ fn check_chunk(m: &SnapshotChunk) -> Result<(), Violation> {
     let is_inside = end.is_some_and(|end| end <= m.snapshot.length);
     let is_possible = last.index > Index(0) && last.term > Term(0) && last.term <= m.term;
     // What a log never reaches would leave no room to count on.
-    let is_bounded = last.index.0 <= INDEX_MAX && m.snapshot.length <= LENGTH_MAX;
+    let is_bounded = last.index.0 <= INDEX_MAX;
     let has_voters = !m.snapshot.configuration.voters.is_empty();
     if is_inside && is_possible && is_bounded && has_voters && journal::can_hold(&m.snapshot) {
         Ok(())

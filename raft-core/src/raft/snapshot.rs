@@ -40,6 +40,7 @@ impl Raft {
     fn check_offer(&self, snapshot: &SnapshotMeta) -> Result<(), &'static str> {
         let last = snapshot.last;
         let rules = [
+            (snapshot.length <= self.config.snapshot_bytes_max, "it is longer than snapshot_bytes_max"),
             (self.restoring.is_none(), "a newer one is being installed"),
             (last.index > self.snapshot_last().index, "the current one is as new"),
             (last.index <= self.applied, "it covers entries that are not applied"),

@@ -4,6 +4,7 @@
 #![allow(clippy::wildcard_enum_match_arm)]
 
 mod abstention;
+mod clock;
 mod cluster;
 mod flow;
 mod gate;
@@ -15,6 +16,7 @@ mod paper;
 mod random;
 mod regressions;
 mod script;
+mod slow_disks;
 mod smoke;
 mod snapshot;
 mod solo;

@@ -60,6 +60,7 @@ impl Settings {
             retransmit_min: Span(self.retransmit_min),
             cache_bytes_max: self.cache_bytes_max,
             chunk_bytes_max: self.chunk_bytes_max,
+            snapshot_bytes_max: raft_core::Config::default().snapshot_bytes_max,
             chunks_in_flight_max: count(self.chunks_in_flight_max),
             trailing_entries: self.trailing_entries,
             pinned_bytes_max: self.pinned_bytes_max,

@@ -141,6 +141,8 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             Violation::Stranger(_)
             | Violation::MalformedSnapshot(_)
             | Violation::SnapshotDigest(_)
+            | Violation::SnapshotTooLarge { .. }
+            | Violation::ImpossibleBoot { .. }
             | Violation::ImpossibleTerm(_)
             | Violation::MalformedEntries(_)
             | Violation::TwoLeaders { .. }

@@ -401,3 +401,26 @@ fn a_sole_leader_answers_a_read_when_its_first_entry_commits() {
     node.sync();
     assert_eq!(node.names_to(2), ["ReadIndexAnswer"]);
 }
+
+/// Two questions of one follower overtook each other while the answer waits for a quorum: the answer to the newer one serves
+/// the reads of both.
+#[test]
+fn a_held_answer_to_an_older_question_does_not_take_the_place_of_a_newer_one() {
+    let mut node = Solo::leader(3, 2, &[1]);
+    node.hear(2, acknowledgement(2, 1, 2));
+    node.sent();
+    for question in [7, 5] {
+        node.hear(2, Message::ReadIndex(ReadIndex { term: Term(2), round: Round(question) }));
+    }
+    let round = node.latest_round();
+    node.hear(3, heartbeat_answer(2, round));
+    let rounds: Vec<u64> = node
+        .sent_to(2)
+        .into_iter()
+        .filter_map(|message| match message {
+            Message::ReadIndexAnswer(answer) => Some(answer.round.0),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(rounds, [7]);
+}

@@ -1,16 +1,22 @@
 //! What peers must not do and may do all the same: each is reported, and survived.
 
+use alloc::boxed::Box;
 use alloc::vec;
 
-use super::cluster::{command, member};
+use bytes::Bytes;
+
+use super::cluster::{Cluster, command, identity, member, steady};
 use super::solo::{
     Solo, acknowledgement, append, heartbeat, heartbeat_answer, id, pre_vote, rejection, request_vote,
     vote_answer,
 };
 use crate::action::RoleName;
+use crate::config::Config;
 use crate::entry::Entry;
 use crate::error::Violation;
-use crate::message::{Append, Forward, Message};
+use crate::membership::Configuration;
+use crate::message::{Append, Envelope, Forward, Message, SnapshotChunk, StaleTerm};
+use crate::snapshot::SnapshotMeta;
 use crate::types::{Boot, ClusterId, Epoch, Incarnation, Index, Member, Round, Span, Term};
 
 /// The node reports the message, changes nothing, and goes on.
@@ -80,14 +86,80 @@ fn an_answer_to_an_earlier_boot_is_dropped() {
 #[test]
 fn a_term_beyond_reach_is_impossible() {
     let mut node = Solo::new(3, 2, &[1]);
-    for term in [Term::MAX.0 + 1, u64::MAX] {
+    for term in [2 + Term::AHEAD_MAX + 1, Term::MAX.0, Term::MAX.0 + 1, u64::MAX] {
         for message in [heartbeat(term, 1, 0), pre_vote(term, id(1, 1)), vote_answer(term, true)] {
             survives(&mut node, 2, message, &Violation::ImpossibleTerm(Term(term)));
         }
     }
-    node.hear(2, heartbeat(Term::MAX.0, 1, 0));
-    node.campaign();
-    assert_eq!(node.term(), Term::MAX.0 + 1, "the last possible term is followed by no panic");
+}
+
+/// The highest term that one message can bring is one in which others vote: the cluster elects a leader after it.
+#[test]
+fn a_term_as_far_ahead_as_is_let_in_leaves_elections_possible() {
+    for ahead in [Term::AHEAD_MAX, Term::MAX.0 / 2] {
+        let mut cluster = Cluster::new(3);
+        let leader = cluster.elect();
+        let other = leader % 3 + 1;
+        let before = cluster.raft(leader).term();
+        let stale = StaleTerm { term: Term(before.0 + ahead), round: Round(0) };
+        let envelope = Envelope {
+            cluster: identity(1).cluster,
+            epoch: identity(1).epoch,
+            from: member(other),
+            from_boot: cluster.raft(other).boot(),
+            to: member(leader),
+            to_boot: cluster.raft(leader).boot(),
+            message: Message::StaleTerm(stale),
+        };
+        cluster.deliver(envelope);
+        let is_let_in = cluster.raft(leader).term() > before;
+        assert_eq!(is_let_in, ahead == Term::AHEAD_MAX);
+        cluster.run(Span::from_millis(5_000));
+        for node in 1..=3 {
+            cluster.restart(node);
+        }
+        cluster.run(Span::from_millis(5_000));
+        assert!((1..=3).any(|node| cluster.raft(node).is_leader()), "no leader after a term {ahead} ahead");
+    }
+}
+
+/// A boot that no restarts explain is not remembered: it would shut the true node out.
+#[test]
+fn an_impossible_boot_is_reported_and_the_true_node_goes_on() {
+    let mut node = Solo::new(3, 2, &[1]);
+    let reported =
+        |known, seen| Violation::ImpossibleBoot { member: member(2), known: Boot(known), seen: Boot(seen) };
+    node.boots.insert(2, Boot::FIRST_HEARD_MAX.0 + 1);
+    survives(&mut node, 2, heartbeat(2, 1, 0), &reported(0, Boot::FIRST_HEARD_MAX.0 + 1));
+    node.boots.insert(2, 5);
+    node.hear(2, heartbeat(2, 1, 0));
+    node.boots.insert(2, 5 + Boot::AHEAD_MAX + 1);
+    survives(&mut node, 2, heartbeat(2, 2, 0), &reported(5, 5 + Boot::AHEAD_MAX + 1));
+    node.boots.insert(2, 6);
+    node.hear(2, heartbeat(2, 2, 0));
+}
+
+#[test]
+fn a_snapshot_longer_than_is_taken_is_refused_before_a_disk_is_asked_for_its_room() {
+    let config = Config { snapshot_bytes_max: 1_000, ..steady() };
+    for (bytes, is_taken) in [(1_000, true), (1_001, false), (1 << 50, false), (u64::MAX, false)] {
+        let mut node = Solo::with_config(3, 1, &[1], config.clone());
+        node.stalled = true;
+        let configuration = Configuration::of_voters((1..=3).map(member));
+        let snapshot = Box::new(SnapshotMeta { last: id(2, 50), configuration, length: bytes, digest: 1 });
+        let chunk = SnapshotChunk {
+            term: Term(2),
+            round: Round(1),
+            snapshot,
+            offset: 0,
+            bytes: Bytes::from_static(b"x"),
+        };
+        let expected = Violation::SnapshotTooLarge { last: id(2, 50), bytes, bytes_max: 1_000 };
+        let result = node.try_hear(2, Message::SnapshotChunk(chunk));
+        assert_eq!(result, if is_taken { Ok(()) } else { Err(expected) });
+        let is_begun = node.disk.unsynced.iter().any(|persist| !persist.write.chunks.is_empty());
+        assert_eq!(is_begun, is_taken, "{bytes} bytes");
+    }
 }
 
 #[test]

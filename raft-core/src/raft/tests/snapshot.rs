@@ -202,10 +202,19 @@ fn a_snapshot_that_no_log_or_disk_could_hold_is_refused() {
     let beyond_any_disk = SnapshotMeta { length: u64::MAX, ..honest.clone() };
     let configuration = Configuration::of_voters((1..=2_000).map(member));
     let beyond_its_block = SnapshotMeta { configuration, ..honest.clone() };
-    for snapshot in [beyond_any_log, beyond_any_disk, beyond_its_block] {
+    let too_large = Violation::SnapshotTooLarge {
+        last: beyond_any_disk.last,
+        bytes: u64::MAX,
+        bytes_max: config().snapshot_bytes_max,
+    };
+    for (snapshot, violation) in [
+        (&beyond_any_log, Violation::MalformedSnapshot(beyond_any_log.last)),
+        (&beyond_any_disk, too_large),
+        (&beyond_its_block, Violation::MalformedSnapshot(beyond_its_block.last)),
+    ] {
         let mut node = Solo::with_config(3, 1, &[1], config());
-        let result = node.try_hear(2, chunk(2, &snapshot, 0, b"state"));
-        assert_eq!(result, Err(Violation::MalformedSnapshot(snapshot.last)));
+        let result = node.try_hear(2, chunk(2, snapshot, 0, b"state"));
+        assert_eq!(result, Err(violation));
         // It goes on, and takes one that can be.
         node.hear(2, chunk(2, &honest, 0, b"state"));
         assert_eq!(node.raft.status().last, id(2, 50));
