@@ -56,6 +56,7 @@ effects! {
     Pauses "pauses during which something arrived",
     SlowNodes "slow nodes",
     ClockJumps "clock jumps",
+    ClocksSetBack "clocks set back under a running node",
     SyncErrors "failed syncs that stopped a node",
     WriteErrors "failed writes that stopped a node",
     DiskFull "full disks that stopped a node",

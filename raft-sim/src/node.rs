@@ -71,6 +71,8 @@ pub(crate) struct Running<S: Machine> {
     pub(crate) decoder: Decoder,
     /// When the earliest tick event is due.
     pub(crate) tick_at: Option<u64>,
+    /// Its clock was set back since its last tick.
+    pub(crate) is_set_back: bool,
     /// Who waits for an answer: the client and what it waits for.
     pub(crate) tickets: BTreeMap<Ticket, (u32, u32)>,
     pub(crate) leads: bool,
@@ -174,16 +176,16 @@ impl<S: Machine> Node<S> {
     }
 }
 
-/// A monotonic clock with a rate and an offset of its own.
+/// A clock with a rate and an offset of its own. It grows unless it is set back.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
-    offset: u64,
+    offset: i64,
     ppm: i32,
 }
 
 impl Clock {
     pub(crate) fn new(offset: u64, ppm: i32) -> Clock {
-        Clock { offset, ppm }
+        Clock { offset: offset as i64, ppm }
     }
 
     fn rate(self) -> u128 {
@@ -192,17 +194,24 @@ impl Clock {
 
     /// What it shows at a true time.
     pub(crate) fn at(self, now: u64) -> Instant {
-        Instant(self.offset + (u128::from(now) * self.rate() / 1_000_000) as u64)
+        Instant(((u128::from(now) * self.rate() / 1_000_000) as u64).saturating_add_signed(self.offset))
     }
 
     /// The first true time at which it shows at least this.
     pub(crate) fn when(self, shown: Instant) -> u64 {
-        let span = u128::from(shown.0.saturating_sub(self.offset));
+        let span = (i128::from(shown.0) - i128::from(self.offset)).max(0) as u128;
         (span * 1_000_000).div_ceil(self.rate()).min(u128::from(u64::MAX)) as u64
     }
 
     pub(crate) fn jump(&mut self, by: u64) {
-        self.offset += by;
+        self.offset += by as i64;
+    }
+
+    /// Sets it back, no further than to zero. Says whether it moved.
+    pub(crate) fn set_back(&mut self, now: u64, by: u64) -> bool {
+        let by = by.min(self.at(now).0);
+        self.offset -= by as i64;
+        by > 0
     }
 }
 
@@ -213,7 +222,8 @@ mod tests {
     #[test]
     fn a_clock_shows_a_time_at_when_and_not_before() {
         for ppm in [0, 100_000, -100_000, 37] {
-            let clock = Clock::new(5_000, ppm);
+            let mut clock = Clock::new(5_000, ppm);
+            assert!(clock.set_back(0, 3_000) && clock.at(0) == Instant(2_000));
             for shown in [5_000, 5_001, 77_777, 1_000_000_007] {
                 let when = clock.when(Instant(shown));
                 assert!(clock.at(when).0 >= shown);

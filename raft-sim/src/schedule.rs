@@ -44,6 +44,8 @@ pub enum FaultKind {
     Slow(Target, u32),
     /// The node's clock jumps ahead by so many microseconds.
     ClockJump(Target, u64),
+    /// The node's clock is set back by so many microseconds, though never below zero.
+    ClockBack(Target, u64),
     /// No disk operation ends.
     DiskStall(Target),
     /// The next sync fails.

@@ -273,7 +273,8 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         }
         let Some(running) = self.nodes[node].running_mut() else { return Ok(()) };
         running.tick_at = None;
-        let due = running.replica.next_tick().is_some_and(|due| due <= clock.at(now));
+        let is_set_back = std::mem::take(&mut running.is_set_back);
+        let due = is_set_back || running.replica.next_tick().is_some_and(|due| due <= clock.at(now));
         if due {
             let before = running.replica.status();
             running.replica.tick(clock.at(now));

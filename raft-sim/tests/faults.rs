@@ -9,7 +9,7 @@ use raft_sim::schedule::{Fault, FaultKind, MESSAGE_KINDS, Shape, Target};
 use raft_sim::swarm::{self, Mode, Setup};
 
 /// Faults that are injected, by what they count as.
-const INJECTED: [Effect; 37] = [
+const INJECTED: [Effect; 38] = [
     Effect::DuplicateDelivered,
     Effect::CorruptRefused,
     Effect::MisaddressedRefused,
@@ -39,6 +39,7 @@ const INJECTED: [Effect; 37] = [
     Effect::Pauses,
     Effect::SlowNodes,
     Effect::ClockJumps,
+    Effect::ClocksSetBack,
     Effect::SyncErrors,
     Effect::WriteErrors,
     Effect::DiskFull,
@@ -189,6 +190,7 @@ fn each_delay_is_counted() {
         (FaultKind::Pause(one), Effect::Pauses),
         (FaultKind::Slow(one, 10), Effect::SlowNodes),
         (FaultKind::ClockJump(one, 1_000), Effect::ClockJumps),
+        (FaultKind::ClockBack(one, 1_000), Effect::ClocksSetBack),
         (FaultKind::DiskStall(one), Effect::Stalls),
     ] {
         assert_counts(&format!("{what:?}"), with_fault(&what), effect, &[]);

@@ -30,6 +30,7 @@ fn name(what: &FaultKind) -> &'static str {
         FaultKind::Pause(_) => "pause",
         FaultKind::Slow(..) => "slow",
         FaultKind::ClockJump(..) => "clock jump",
+        FaultKind::ClockBack(..) => "clock back",
         FaultKind::DiskStall(_) => "disk stall",
         FaultKind::SyncError(_) => "sync error",
         FaultKind::WriteError(_) => "write error",

@@ -16,6 +16,7 @@ enum Kind {
     Pause,
     Slow,
     ClockJump,
+    ClockBack,
     DiskStall,
     SyncError,
     WriteError,
@@ -36,7 +37,7 @@ enum Kind {
 }
 
 /// Each kind with the shortest mean gap and the longest mean duration, both in hundredths of an election timeout.
-const KINDS: [(Kind, u64, u64); 24] = [
+const KINDS: [(Kind, u64, u64); 25] = [
     (Kind::Kill, 300, 300),
     (Kind::PowerLoss, 300, 300),
     (Kind::KillThenPowerLoss, 500, 300),
@@ -61,6 +62,7 @@ const KINDS: [(Kind, u64, u64); 24] = [
     (Kind::RotUnnoticed, 300, 1),
     (Kind::Snapshot, 200, 1),
     (Kind::Overtake, 300, 800),
+    (Kind::ClockBack, 500, 1),
 ];
 
 /// Kinds that are held, by the numbers of [`message_kind`](crate::schedule::message_kind): each once, and those of
@@ -106,6 +108,7 @@ fn draw_kind(
         | Kind::Pause
         | Kind::Slow
         | Kind::ClockJump
+        | Kind::ClockBack
         | Kind::DiskStall
         | Kind::Snapshot
         | Kind::SyncError
@@ -149,6 +152,7 @@ fn draw_what(setup: &Setup, d: &mut Draw<'_>, kind: Kind) -> FaultKind {
         Kind::Pause => FaultKind::Pause(target),
         Kind::Slow => FaultKind::Slow(target, 2 + (number % 60) as u32),
         Kind::ClockJump => FaultKind::ClockJump(target, number % (setup.settings.election_timeout * 4)),
+        Kind::ClockBack => FaultKind::ClockBack(target, number % (setup.settings.election_timeout * 4)),
         Kind::DiskStall => FaultKind::DiskStall(target),
         Kind::SyncError => FaultKind::SyncError(target),
         Kind::WriteError => FaultKind::WriteError(target),

@@ -132,6 +132,17 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         self.say(Some(node), "repaired", String::new);
     }
 
+    /// A clock was set back. What was planned by it is void: the host looks at it soon, as one does that can't trust its
+    /// clock, and then asks anew.
+    pub(super) fn notice_set_back(&mut self, node: usize) {
+        let (at, generation) = (self.now + 1, self.nodes[node].generation);
+        let Some(running) = self.nodes[node].running_mut() else { return };
+        running.is_set_back = true;
+        running.tick_at = Some(at);
+        self.plan(at, Event::Tick { node: node as u8, generation });
+        self.counts.add(Effect::ClocksSetBack);
+    }
+
     /// Plans the next tick, unless one that is as early is planned.
     fn arm_tick(&mut self, node: usize) {
         let (clock, generation) = (self.nodes[node].clock, self.nodes[node].generation);

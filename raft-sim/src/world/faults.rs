@@ -53,6 +53,14 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
                     self.drain(node)?;
                 }
             }
+            FaultKind::ClockBack(target, by) => {
+                let now = self.now;
+                for node in self.targets(target) {
+                    if self.nodes[node].clock.set_back(now, by) {
+                        self.notice_set_back(node);
+                    }
+                }
+            }
             FaultKind::DiskStall(target) => self.each(target, |condition| condition.stalled_until = until),
             FaultKind::SyncError(target) => self.each(target, |condition| condition.sync_error = true),
             FaultKind::WriteError(target) => self.each(target, |condition| condition.write_error = true),

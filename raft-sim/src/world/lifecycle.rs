@@ -156,6 +156,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             encoder: Encoder::new(wire.clone()),
             decoder: Decoder::new(wire),
             tick_at: None,
+            is_set_back: false,
             tickets: BTreeMap::new(),
             leads: false,
             electing: false,
