@@ -110,7 +110,7 @@ fn compaction_in_bad_weather_loses_nothing() {
         world.dice = Some(Dice(seed));
         let mut dice = Dice(!seed);
         let mut tickets = Vec::new();
-        for _ in 0..150 {
+        for _ in 0..300 {
             let id = 1 + dice.roll(3);
             tickets.push((id, world.propose(id, None, 1)));
             world.pass(Span(dice.roll(40_000)));
