@@ -1,9 +1,10 @@
-//! `raft-sim`: run seeds, replay one, check a history, plant bugs.
+//! `raft-sim`: run seeds, replay one or an edited setup, check a history, plant bugs.
 
 mod bugs;
 mod check;
 mod replay;
 mod run;
+mod setup;
 mod summary;
 
 use std::ops::Range;
@@ -33,8 +34,10 @@ struct Arguments {
 enum Command {
     /// Runs many seeds: safety at every step, linearizability and liveness at the end of each.
     Run(run::RunArguments),
-    /// Runs one seed again and shows what happened.
+    /// Runs one seed again, or an edited setup, and shows what happened.
     Replay(replay::ReplayArguments),
+    /// Prints what a seed means, as a file to edit and replay.
+    Setup(setup::SetupArguments),
     /// Checks a recorded client history for linearizability.
     Check(check::CheckArguments),
     /// Plants known bugs one by one and measures how soon each is caught.
@@ -48,6 +51,7 @@ pub(crate) fn main() -> ExitCode {
     let result = match command {
         Command::Run(arguments) => run::main(&arguments),
         Command::Replay(arguments) => replay::main(&arguments),
+        Command::Setup(arguments) => setup::main(&arguments),
         Command::Check(arguments) => check::main(&arguments),
         Command::Bugs(arguments) => bugs::main(&arguments),
     };

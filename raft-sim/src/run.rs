@@ -39,6 +39,8 @@ pub struct RunReport {
     pub seed: u64,
     /// Everything that it started from.
     pub setup: Setup,
+    /// `setup` is not what the seed means: somebody wrote it.
+    pub is_edited: bool,
     /// A hash over all of `setup`: equal seeds of different versions of the swarm differ here.
     pub configuration_hash: u64,
     /// A hash over everything that happened.
@@ -89,7 +91,8 @@ pub(crate) fn run_with<S: Machine, W: Workload<S>>(
 ) -> RunReport {
     let decisions = |seed| options.decisions.clone().unwrap_or_else(|| Choices::seeded(seed));
     let mut choices = decisions(seed);
-    let mut setup = swarm::draw(seed, &mut choices);
+    let drawn = swarm::draw(seed, &mut choices);
+    let mut setup = drawn.clone();
     if let Some(other) = &options.setup {
         setup = other.clone();
         choices = decisions(setup.seed);
@@ -97,6 +100,7 @@ pub(crate) fn run_with<S: Machine, W: Workload<S>>(
     if let Some(events) = options.events {
         setup.events = events;
     }
+    let is_edited = setup != drawn;
     let workload = workload(&setup.load);
     let mut world = World::new(setup.clone(), choices, prototype, workload, Trace::new(options.trace));
     // A panic leaves the world in pieces; only its records are looked at then.
@@ -115,6 +119,7 @@ pub(crate) fn run_with<S: Machine, W: Workload<S>>(
         seed,
         configuration_hash: hash_of(&setup),
         setup,
+        is_edited,
         fingerprint: world.fingerprint.0,
         events: event,
         virtual_time: time,
@@ -167,8 +172,12 @@ impl RunReport {
     #[must_use]
     pub fn failure_line(&self) -> Option<String> {
         let failure = self.failure.as_ref()?;
+        let again = match self.is_edited {
+            false => format!("cargo sim replay {}", self.seed),
+            true => format!("cargo sim replay FILE, with this edited setup of seed {}", self.seed),
+        };
         Some(format!(
-            "FAILED [{}] {}: {} | event {} at {}us, fingerprint {:016x}, configuration {:016x} | cargo sim replay {}",
+            "FAILED [{}] {}: {} | event {} at {}us, fingerprint {:016x}, configuration {:016x} | {again}",
             failure.kind.name(),
             failure.oracle,
             failure.what,
@@ -176,7 +185,6 @@ impl RunReport {
             failure.time,
             self.fingerprint,
             self.configuration_hash,
-            self.seed,
         ))
     }
 

@@ -7,6 +7,7 @@ use crate::counts::Effect;
 
 /// One fault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Fault {
     /// When it begins, in microseconds of virtual time.
     pub at: u64,

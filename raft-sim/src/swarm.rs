@@ -158,7 +158,7 @@ mod tests {
     fn every_seed_gives_settings_that_work_and_survive_json() {
         for seed in 0..300 {
             let setup = draw(seed, &mut Choices::seeded(seed));
-            setup.settings.replica().validate().expect("the settings of a seed are valid");
+            setup.validate().expect("the setup of a seed is valid");
             let json = serde_json::to_string(&setup).unwrap();
             assert_eq!(serde_json::from_str::<Setup>(&json).unwrap(), setup);
             assert!(setup.faults.is_sorted_by_key(|fault| fault.at));

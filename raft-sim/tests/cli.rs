@@ -74,6 +74,73 @@ fn replay_shows_what_happened_and_always_the_same() {
 }
 
 #[test]
+fn a_setup_is_printed_edited_and_run_again() {
+    let printed = raft_sim(&["setup", "2"]);
+    assert_eq!(printed.code, Some(0), "{}", printed.err);
+    let file = scratch("setup.json", &printed.out);
+    let of_the_seed = raft_sim(&["replay", "2"]);
+    let unchanged = raft_sim(&["replay", words(&file)]);
+    assert_eq!((unchanged.code, &unchanged.out), (Some(0), &of_the_seed.out));
+
+    let mut edited: Value = serde_json::from_str(&printed.out).expect("what was printed is JSON");
+    assert!(edited["faults"].as_array().is_some_and(|faults| !faults.is_empty()));
+    edited["faults"] = Value::Array(Vec::new());
+    fs::write(&file, edited.to_string()).expect("the file can be written");
+    let changed = raft_sim(&["replay", words(&file)]);
+    assert_eq!(changed.code, Some(0), "{}", changed.err);
+    assert!(changed.out.contains(" 0 faults planned") && changed.out != of_the_seed.out, "{}", changed.out);
+    fs::remove_file(&file).expect("the file can be removed");
+}
+
+#[test]
+fn a_setup_that_cant_be_is_refused_with_its_place() {
+    let good = raft_sim(&["setup", "2"]).out;
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut setup: Value = serde_json::from_str(&good).expect("what was printed is JSON");
+        change(&mut setup);
+        setup.to_string()
+    };
+    let second_line = good.replacen("\n", "\n  \"sed\": 1,\n", 1);
+    let cases = [
+        (String::new(), ":1:0: this is no setup"),
+        ("{\"v\": 1}".to_owned(), "unknown field `v`"),
+        (second_line, ":2:7: this is no setup: unknown field `sed`"),
+        (good[..good.len() / 2].to_owned(), "EOF"),
+        (with(&|setup| setup["voters"] = 0.into()), "voters must be from 1 to 15"),
+        (with(&|setup| setup["voters"] = 300.into()), "expected u8"),
+        (with(&|setup| setup["voters"] = 7.into()), "clock_ppm must have one number for each voter"),
+        (
+            with(&|setup| setup["settings"]["heartbeat_interval"] = 0.into()),
+            "heartbeat_interval must be above",
+        ),
+        (
+            with(&|setup| setup["settings"]["datagram_bytes_max"] = 1.into()),
+            "datagram_bytes_max must be at least",
+        ),
+        (
+            with(&|setup| setup["settings"]["segment_bytes"] = 5_000.into()),
+            "segment_bytes must be whole sectors",
+        ),
+        (with(&|setup| setup["network"]["loss_ppm"] = 1_000_001.into()), "network.loss_ppm must be at most"),
+        (
+            with(&|setup| setup["network"]["latency"] = u64::MAX.into()),
+            "network.latency must be at most 2^36",
+        ),
+        (with(&|setup| setup["load"]["weights"] = vec![0; 5].into()), "load.weights must not all be zero"),
+        (with(&|setup| setup["faults"][0]["at"] = u64::MAX.into()), "faults must have spans"),
+        (with(&|setup| setup["faults"][0]["what"] = "flood".into()), "unknown variant `flood`"),
+    ];
+    let file = scratch("impossible.json", "");
+    for (content, words_of_it) in cases {
+        fs::write(&file, content).expect("the file can be written");
+        let ended = raft_sim(&["replay", words(&file)]);
+        ended.assert_refused(&[words(&file), words_of_it]);
+        assert!(ended.out.is_empty(), "it ran: {}", ended.out);
+    }
+    fs::remove_file(&file).expect("the file can be removed");
+}
+
+#[test]
 fn a_run_tells_of_every_seed_in_json_and_of_all_in_words() {
     let file = scratch("run.jsonl", "");
     let ended = raft_sim(&["run", "--seeds", "3..5", "--json", words(&file)]);
@@ -136,7 +203,7 @@ fn check_says_that_a_file_is_missing() {
 #[test]
 fn wrong_words_are_refused_with_what_to_do() {
     let good = history("kv/c01-ok.txt");
-    let wrong: [(&[&str], &[&str]); 13] = [
+    let wrong: [(&[&str], &[&str]); 15] = [
         (&["run", "--seeds", "5..5"], &["holds no seed", "above the start"]),
         (&["run", "--seeds", "x"], &["a range like 0..1000"]),
         (&["run", "--seeds", "0..y"], &["`y` is not a number", "0..1000"]),
@@ -144,8 +211,10 @@ fn wrong_words_are_refused_with_what_to_do() {
         (&["run", "--for", "soon"], &["not a duration like 90s"]),
         (&["run", "--jobs", "0"], &["1..=1024"]),
         (&["run", "--sedes", "0..3"], &["--sedes", "--seeds"]),
-        (&["replay"], &["<SEED>", "Usage"]),
+        (&["replay"], &["<SEED|FILE>", "Usage"]),
         (&["replay", "-1"], &["-1"]),
+        (&["replay", "no/such.json"], &["can't read no/such.json", "give a seed", "raft-sim setup SEED"]),
+        (&["setup", "seven"], &["seven", "<SEED>"]),
         (&["check", &good], &["--model", "Usage"]),
         (&["check", &good, "--model", "queue"], &["queue", "kv", "kv-nopart", "etcd"]),
         (&["atack"], &["atack", "--help"]),
@@ -172,7 +241,8 @@ fn a_file_that_cant_be_written_is_refused_before_the_run() {
 fn help_names_the_commands_and_the_exit_codes() {
     let ended = raft_sim(&["--help"]);
     assert_eq!(ended.code, Some(0));
-    let words = ["run", "replay", "check", "bugs", "Exit codes", "0 ok", "4 linearizability", "9 undecided"];
+    let words =
+        ["run", "replay", "setup", "check", "bugs", "Exit codes", "0 ok", "4 linearizability", "9 undecided"];
     let flat = ended.out.split_whitespace().collect::<Vec<_>>().join(" ");
     for word in words {
         assert!(flat.contains(word), "no `{word}` in: {flat}");

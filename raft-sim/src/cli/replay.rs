@@ -1,18 +1,19 @@
-//! `replay`: one seed again, with everything that happened.
+//! `replay`: one seed again, or an edited setup, with everything that happened.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use raft_sim::run::{RunOptions, run_seed};
 
-use super::{EXIT_OK, create};
+use super::{EXIT_OK, create, setup};
 
-/// What to show of the seed.
+/// What to run, and what to show of it.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ReplayArguments {
-    /// The seed
-    seed: u64,
+    /// A seed, or the file of a setup that `setup` printed
+    #[arg(value_name = "SEED|FILE")]
+    what: String,
     /// Print a time line, one event a line
     #[arg(long)]
     text: bool,
@@ -25,9 +26,18 @@ pub(crate) fn main(arguments: &ReplayArguments) -> Result<u8, String> {
     let mut options = RunOptions::default();
     options.trace.text = arguments.text;
     options.trace.json = arguments.jsonl.is_some();
+    let seed = match arguments.what.parse() {
+        Ok(seed) => seed,
+        Err(_) => {
+            let setup = setup::read(Path::new(&arguments.what))?;
+            let seed = setup.seed;
+            options.setup = Some(setup);
+            seed
+        }
+    };
     // Opened first: a wrong path is told at once, and not after a long run.
     let mut jsonl = arguments.jsonl.as_ref().map(create).transpose()?;
-    let report = run_seed(arguments.seed, &options);
+    let report = run_seed(seed, &options);
     let out = std::io::stdout();
     let mut out = out.lock();
     let broken = |error: std::io::Error| format!("can't print the time line: {error}");

@@ -10,6 +10,7 @@ use crate::choices::Draw;
 
 /// The settings of a node, as plain numbers. Times are in microseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[allow(missing_docs)] // The names are those of the settings of raft-core.
 pub struct Settings {
     pub election_timeout: u64,

@@ -2,11 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
+use raft_core::ConfigError;
+
 use super::settings::Settings;
-use crate::schedule::Fault;
+use crate::choices::PPM;
+use crate::disk::SECTOR;
+use crate::schedule::{Fault, FaultKind};
+
+/// The longest span in a setup, in microseconds: about 19 hours. So sums and products of a few of them are numbers.
+const SPAN_MAX: u64 = 1 << 36;
 
 /// Everything that a run starts from. As JSON it can be printed, edited and run again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Setup {
     /// Where the decisions during the run come from.
     pub seed: u64,
@@ -34,6 +42,117 @@ pub struct Setup {
     pub faults: Vec<Fault>,
 }
 
+impl Setup {
+    /// Checks that a world can be made of this, whoever wrote it.
+    ///
+    /// # Errors
+    /// The first number that can't be.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let Setup {
+            voters, events, horizon, settings, network, disk, crash, load, clock_ppm, faults, ..
+        } = self;
+        let spans = [
+            (*horizon, "horizon"),
+            (network.latency, "network.latency"),
+            (network.jitter, "network.jitter"),
+            (network.spike, "network.spike"),
+            (network.old, "network.old"),
+            (disk.write_latency, "disk.write_latency"),
+            (disk.sync_latency, "disk.sync_latency"),
+            (crash.down, "crash.down"),
+            (load.think, "load.think"),
+            (load.timeout, "load.timeout"),
+            (load.latency, "load.latency"),
+            (settings.election_timeout, "settings.election_timeout"),
+            (settings.retransmit_after, "settings.retransmit_after"),
+            (settings.retransmit_min, "settings.retransmit_min"),
+            (settings.read_timeout, "settings.read_timeout"),
+            (settings.proposal_timeout, "settings.proposal_timeout"),
+            (settings.forward_retry, "settings.forward_retry"),
+        ];
+        let shares = [
+            (network.loss_ppm, "network.loss_ppm"),
+            (network.duplicate_ppm, "network.duplicate_ppm"),
+            (network.reorder_ppm, "network.reorder_ppm"),
+            (network.spike_ppm, "network.spike_ppm"),
+            (network.old_ppm, "network.old_ppm"),
+            (network.corrupt_ppm, "network.corrupt_ppm"),
+            (network.misdirect_ppm, "network.misdirect_ppm"),
+            (crash.action_ppm, "crash.action_ppm"),
+            (crash.disk_ppm, "crash.disk_ppm"),
+            (crash.recovery_ppm, "crash.recovery_ppm"),
+            (crash.transfer_ppm, "crash.transfer_ppm"),
+            (crash.power_ppm, "crash.power_ppm"),
+            (load.burst_ppm, "load.burst_ppm"),
+            (load.sessionless_ppm, "load.sessionless_ppm"),
+        ];
+        let is_whole = |bytes: u64| bytes.is_multiple_of(SECTOR as u64) && (4_096..=1 << 30).contains(&bytes);
+        let weights = load.weights;
+        let rules = [
+            ((1..=15).contains(voters), "voters", "must be from 1 to 15"),
+            ((1..=1 << 32).contains(events), "events", "must be from 1 to 2^32"),
+            ((1..=100).contains(&network.asymmetry), "network.asymmetry", "must be from 1 to 100"),
+            (load.clients <= 10_000, "load.clients", "must be at most 10,000"),
+            (load.keys <= 1_000_000, "load.keys", "must be at most 1,000,000"),
+            (load.timeout > 0, "load.timeout", "must be above zero"),
+            (load.padding <= 1 << 20, "load.padding", "must be at most 2^20"),
+            (weights.iter().all(|weight| *weight <= 1 << 20), "load.weights", "must be at most 2^20 each"),
+            (weights.iter().any(|weight| *weight > 0), "load.weights", "must not all be zero"),
+            (clock_ppm.len() == usize::from(*voters), "clock_ppm", "must have one number for each voter"),
+            (
+                clock_ppm.iter().all(|ppm| ppm.unsigned_abs() < PPM as u32),
+                "clock_ppm",
+                "must be between -1,000,000 and 1,000,000",
+            ),
+            (
+                is_whole(settings.segment_bytes),
+                "settings.segment_bytes",
+                "must be whole sectors, 4,096 to 2^30",
+            ),
+            (faults.len() <= 100_000, "faults", "must be at most 100,000"),
+            (faults.iter().all(Fault::is_possible), "faults", "must have spans of at most 2^36 microseconds"),
+        ];
+        let spans =
+            spans.map(|(span, setting)| (span <= SPAN_MAX, setting, "must be at most 2^36 microseconds"));
+        let shares =
+            shares.map(|(ppm, setting)| (u64::from(ppm) <= PPM, setting, "must be at most 1,000,000"));
+        for (holds, setting, rule) in rules.into_iter().chain(spans).chain(shares) {
+            if !holds {
+                return Err(ConfigError { setting, rule });
+            }
+        }
+        settings.replica().validate()?;
+        settings.wire().validate()
+    }
+}
+
+impl Fault {
+    /// Whether its numbers are in their ranges.
+    fn is_possible(&self) -> bool {
+        let more = match self.what {
+            FaultKind::Slow(_, factor) => u64::from(factor) << 20,
+            FaultKind::ClockJump(_, by) | FaultKind::ClockBack(_, by) => by,
+            FaultKind::Kill(_)
+            | FaultKind::PowerLoss(_)
+            | FaultKind::KillThenPowerLoss(_)
+            | FaultKind::ClusterPowerLoss
+            | FaultKind::Pause(_)
+            | FaultKind::DiskStall(_)
+            | FaultKind::SyncError(_)
+            | FaultKind::WriteError(_)
+            | FaultKind::DiskFull(_)
+            | FaultKind::Rot(..)
+            | FaultKind::RotUnnoticed(..)
+            | FaultKind::Snapshot(_)
+            | FaultKind::Overtake
+            | FaultKind::Partition { .. }
+            | FaultKind::Hold { .. }
+            | FaultKind::Clog { .. } => 0,
+        };
+        self.at.max(self.duration).max(more) <= SPAN_MAX
+    }
+}
+
 /// How the faults of a run are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -48,6 +167,7 @@ pub enum Mode {
 
 /// The links. Times are in microseconds, probabilities in parts per million of datagrams.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NetworkSetup {
     /// The shortest way from one node to another.
     pub latency: u64,
@@ -77,6 +197,7 @@ pub struct NetworkSetup {
 
 /// The disks. Times are in microseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct DiskSetup {
     /// An operation that is no sync takes up to this.
     pub write_latency: u64,
@@ -86,6 +207,7 @@ pub struct DiskSetup {
 
 /// Crashes that are drawn as the run goes: probabilities in parts per million, times in microseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CrashSetup {
     /// Before an action is performed.
     pub action_ppm: u32,
@@ -105,6 +227,7 @@ pub struct CrashSetup {
 
 /// The clients. Times are in microseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LoadSetup {
     /// How many.
     pub clients: u32,
