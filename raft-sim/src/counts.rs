@@ -57,6 +57,7 @@ effects! {
     SlowNodes "slow nodes",
     ClockJumps "clock jumps",
     ClocksSetBack "clocks set back under a running node",
+    ClocksSetBackFar "of these, by a hundred election timeouts and more",
     SyncErrors "failed syncs that stopped a node",
     WriteErrors "failed writes that stopped a node",
     DiskFull "full disks that stopped a node",

@@ -207,11 +207,11 @@ impl Clock {
         self.offset += by as i64;
     }
 
-    /// Sets it back, no further than to zero. Says whether it moved.
-    pub(crate) fn set_back(&mut self, now: u64, by: u64) -> bool {
+    /// Sets it back, no further than to zero. Says how far it went.
+    pub(crate) fn set_back(&mut self, now: u64, by: u64) -> u64 {
         let by = by.min(self.at(now).0);
         self.offset -= by as i64;
-        by > 0
+        by
     }
 }
 
@@ -223,7 +223,7 @@ mod tests {
     fn a_clock_shows_a_time_at_when_and_not_before() {
         for ppm in [0, 100_000, -100_000, 37] {
             let mut clock = Clock::new(5_000, ppm);
-            assert!(clock.set_back(0, 3_000) && clock.at(0) == Instant(2_000));
+            assert!(clock.set_back(0, 3_000) == 3_000 && clock.at(0) == Instant(2_000));
             for shown in [5_000, 5_001, 77_777, 1_000_000_007] {
                 let when = clock.when(Instant(shown));
                 assert!(clock.at(when).0 >= shown);

@@ -9,7 +9,7 @@ use raft_sim::schedule::{Fault, FaultKind, MESSAGE_KINDS, Shape, Target};
 use raft_sim::swarm::{self, Mode, Setup};
 
 /// Faults that are injected, by what they count as.
-const INJECTED: [Effect; 38] = [
+const INJECTED: [Effect; 39] = [
     Effect::DuplicateDelivered,
     Effect::CorruptRefused,
     Effect::MisaddressedRefused,
@@ -40,6 +40,7 @@ const INJECTED: [Effect; 38] = [
     Effect::SlowNodes,
     Effect::ClockJumps,
     Effect::ClocksSetBack,
+    Effect::ClocksSetBackFar,
     Effect::SyncErrors,
     Effect::WriteErrors,
     Effect::DiskFull,
@@ -195,6 +196,8 @@ fn each_delay_is_counted() {
     ] {
         assert_counts(&format!("{what:?}"), with_fault(&what), effect, &[]);
     }
+    let hour = with_fault(&FaultKind::ClockBack(one, 3_600_000_000));
+    assert_counts("an hour back", hour, Effect::ClocksSetBackFar, &[Effect::ClocksSetBack]);
 }
 
 #[test]

@@ -152,7 +152,7 @@ fn draw_what(setup: &Setup, d: &mut Draw<'_>, kind: Kind) -> FaultKind {
         Kind::Pause => FaultKind::Pause(target),
         Kind::Slow => FaultKind::Slow(target, 2 + (number % 60) as u32),
         Kind::ClockJump => FaultKind::ClockJump(target, number % (setup.settings.election_timeout * 4)),
-        Kind::ClockBack => FaultKind::ClockBack(target, number % (setup.settings.election_timeout * 4)),
+        Kind::ClockBack => FaultKind::ClockBack(target, set_back(setup, d, number)),
         Kind::DiskStall => FaultKind::DiskStall(target),
         Kind::SyncError => FaultKind::SyncError(target),
         Kind::WriteError => FaultKind::WriteError(target),
@@ -196,6 +196,14 @@ fn draw_what(setup: &Setup, d: &mut Draw<'_>, kind: Kind) -> FaultKind {
             FaultKind::Hold { from, messages: 1 << kind }
         }
     }
+}
+
+/// How far a clock is set back. One in four goes back for so long that whoever waits for the clock to catch up waits for
+/// the rest of the run.
+fn set_back(setup: &Setup, d: &mut Draw<'_>, number: u64) -> u64 {
+    const HOUR: u64 = 3_600_000_000;
+    let timeout = setup.settings.election_timeout;
+    if number >> 60 == 3 { d.log_uniform(timeout, HOUR.max(1_000 * timeout)) } else { number % (timeout * 4) }
 }
 
 fn partition(shape: Shape, cut: Vec<u16>, messages: u32) -> FaultKind {

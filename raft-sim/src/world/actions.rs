@@ -13,6 +13,8 @@ use crate::workload::Workload;
 
 /// Events between two looks at a core's own invariants.
 const CORE_CHECK_STRIDE: u64 = 16;
+/// A clock that goes back by so many election timeouts would not catch up while a healed core must settle.
+const FAR_TIMEOUTS: u64 = 100;
 
 impl<S: Machine, W: Workload<S>> World<S, W> {
     /// Performs everything that a replica has to say.
@@ -134,13 +136,16 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
 
     /// A clock was set back. What was planned by it is void: the host looks at it soon, as one does that can't trust its
     /// clock, and then asks anew.
-    pub(super) fn notice_set_back(&mut self, node: usize) {
+    pub(super) fn notice_set_back(&mut self, node: usize, by: u64) {
         let (at, generation) = (self.now + 1, self.nodes[node].generation);
         let Some(running) = self.nodes[node].running_mut() else { return };
         running.is_set_back = true;
         running.tick_at = Some(at);
         self.plan(at, Event::Tick { node: node as u8, generation });
         self.counts.add(Effect::ClocksSetBack);
+        if by >= FAR_TIMEOUTS * self.setup.settings.election_timeout {
+            self.counts.add(Effect::ClocksSetBackFar);
+        }
     }
 
     /// Plans the next tick, unless one that is as early is planned.

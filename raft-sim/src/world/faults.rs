@@ -56,8 +56,9 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             FaultKind::ClockBack(target, by) => {
                 let now = self.now;
                 for node in self.targets(target) {
-                    if self.nodes[node].clock.set_back(now, by) {
-                        self.notice_set_back(node);
+                    let by = self.nodes[node].clock.set_back(now, by);
+                    if by > 0 {
+                        self.notice_set_back(node, by);
                     }
                 }
             }
