@@ -128,7 +128,7 @@ fn setup(seed: u64, voters: u8, loss: u32) -> Setup {
             reorder_ppm: 100_000,
             ..NetworkSetup::default()
         },
-        disk: DiskSetup { write_latency: 20, sync_latency: 150 },
+        disk: DiskSetup { write_latency: 20, sync_latency: 150, ..Default::default() },
         crash: CrashSetup::default(),
         load: LoadSetup {
             clients: 64,

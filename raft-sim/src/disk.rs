@@ -204,6 +204,13 @@ impl VirtualDisk {
         true
     }
 
+    /// How many bytes of a file a sync would write.
+    #[must_use]
+    pub fn unsynced_bytes(&self, name: &str) -> u64 {
+        let file = self.names.get(name).and_then(|number| self.files.get(number));
+        file.map_or(0, |file| (file.dirty.len() * SECTOR) as u64)
+    }
+
     /// A file as processes see it.
     #[must_use]
     pub fn read(&self, name: &str) -> Option<&[u8]> {

@@ -47,6 +47,16 @@ pub(crate) fn is_sync(op: &DiskOp) -> bool {
     }
 }
 
+/// How many bytes an operation moves.
+pub(crate) fn bytes_of(disk: &VirtualDisk, op: &DiskOp) -> u64 {
+    match op {
+        DiskOp::Create { bytes, .. } => *bytes,
+        DiskOp::Write { bytes, .. } => bytes.len() as u64,
+        DiskOp::Sync { file } => disk.unsynced_bytes(file),
+        DiskOp::Remove { .. } | DiskOp::SyncDirectory => 0,
+    }
+}
+
 /// An operation in words.
 pub(crate) fn describe(op: &DiskOp) -> String {
     match op {

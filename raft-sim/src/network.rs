@@ -55,6 +55,8 @@ struct Link {
     /// The highest order that arrived.
     arrived: u64,
     clogged_until: u64,
+    /// It takes bytes until then that were sent before.
+    busy_until: u64,
     /// For ever.
     severed: bool,
     /// What was sent through here is lost.
@@ -99,6 +101,7 @@ impl Network {
                     sent: 0,
                     arrived: 0,
                     clogged_until: 0,
+                    busy_until: 0,
                     severed: false,
                     lost_through: 0,
                 });
@@ -126,7 +129,10 @@ impl Network {
         // Two decisions for each datagram, and more only for what is rare.
         let fate = if healed { Fate::Plain } else { Fate::of(setup, choices.below(stream, PPM)) };
         let latency = (setup.latency + choices.below(stream, setup.jitter + 1)) * link.factor;
-        let mut at = now + latency.max(1);
+        let Some(left) = link.leave(setup, counts, now, out.bytes.len() as u64) else {
+            return counts.add(Effect::DroppedQueue);
+        };
+        let mut at = left + latency.max(1);
         let mut packet = Packet {
             from: out.from as u8,
             to: out.to as u8,
@@ -273,6 +279,24 @@ impl Network {
     }
 }
 
+impl Link {
+    /// When a datagram that is sent now has left, behind those before it; none if too much waits already.
+    fn leave(&mut self, setup: &NetworkSetup, counts: &mut Counts, now: u64, bytes: u64) -> Option<u64> {
+        if setup.bytes_per_second == 0 {
+            return Some(now);
+        }
+        let takes = |bytes: u64| bytes * 1_000_000 / setup.bytes_per_second;
+        if self.busy_until > now {
+            if self.busy_until > now + takes(setup.queue_bytes) {
+                return None;
+            }
+            counts.add_many(Effect::BytesQueued, bytes);
+        }
+        self.busy_until = self.busy_until.max(now) + takes(bytes);
+        Some(self.busy_until)
+    }
+}
+
 /// What the link does to a datagram. One of them, drawn at once.
 enum Fate {
     Plain,
@@ -334,6 +358,17 @@ mod tests {
             assert!(matches!(network.arrive(at, id, &mut counts), Arrival::Delivered));
         }
         assert_eq!(counts, Counts::default());
+    }
+
+    #[test]
+    fn a_datagram_leaves_behind_those_before_it_and_too_many_are_lost() {
+        // 40 bytes take 40 ms; one is sent each microsecond.
+        let slow = NetworkSetup { latency: 10, asymmetry: 1, bytes_per_second: 1_000, ..Default::default() };
+        let (_, due, counts) = sent(NetworkSetup { queue_bytes: 100, ..slow.clone() }, 50);
+        assert_eq!(due.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [40_010, 80_010, 120_010]);
+        assert_eq!((counts.get(Effect::DroppedQueue), counts.get(Effect::BytesQueued)), (47, 80));
+        let (_, due, counts) = sent(NetworkSetup { queue_bytes: 1 << 20, ..slow }, 50);
+        assert_eq!((due.len(), due[49].0, counts.get(Effect::DroppedQueue)), (50, 2_000_010, 0));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::disk::VirtualDisk;
 use crate::disk_ops;
 use crate::machine::{Machine, Observed};
 use crate::swarm::Setup;
+use crate::world::office::Office;
 
 /// One node.
 #[derive(Clone, Debug)]
@@ -76,6 +77,8 @@ pub(crate) struct Running<S: Machine> {
     /// Who waits for an answer: the client and what it waits for.
     pub(crate) tickets: BTreeMap<Ticket, (u32, u32)>,
     pub(crate) leads: bool,
+    /// What is seen of its office, while it leads.
+    pub(crate) office: Option<Office>,
     /// An election is going on, as far as it knows.
     pub(crate) electing: bool,
     /// A snapshot that is being written, beside the batches.
@@ -156,6 +159,10 @@ impl<S: Machine> Node<S> {
         }
     }
 
+    pub(crate) fn office_mut(&mut self) -> Option<&mut Office> {
+        self.running_mut()?.office.as_mut()
+    }
+
     /// It runs, and says that it does not abstain.
     pub(crate) fn is_at_peace(&self) -> bool {
         self.running().is_some_and(|running| !running.replica.status().abstaining)
@@ -201,6 +208,11 @@ impl Clock {
     pub(crate) fn when(self, shown: Instant) -> u64 {
         let span = (i128::from(shown.0) - i128::from(self.offset)).max(0) as u128;
         (span * 1_000_000).div_ceil(self.rate()).min(u128::from(u64::MAX)) as u64
+    }
+
+    /// How much it counts of a span of true time.
+    pub(crate) fn span(self, span: u64) -> u64 {
+        (u128::from(span) * self.rate() / 1_000_000) as u64
     }
 
     pub(crate) fn jump(&mut self, by: u64) {

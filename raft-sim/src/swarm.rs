@@ -11,6 +11,8 @@ mod setup;
 use crate::choices::{Choices, Draw};
 
 pub use settings::Settings;
+use setup::RATE_MAX;
+
 pub use setup::{CrashSetup, DiskSetup, LoadSetup, Mode, NetworkSetup, Setup};
 
 /// What a seed means.
@@ -34,7 +36,12 @@ pub fn draw(seed: u64, choices: &mut Choices) -> Setup {
         events,
         horizon: timeout * d.between(300, 900),
         network: draw_network(&mut d, mode, timeout),
-        disk: DiskSetup { write_latency: d.between(1, 50), sync_latency: d.log_uniform(10, timeout / 40) },
+        disk: DiskSetup {
+            write_latency: d.between(1, 50),
+            sync_latency: d.log_uniform(10, timeout / 40),
+            sync_steady: 0,
+            bytes_per_second: 0,
+        },
         crash: draw_crashes(&mut d, mode, timeout),
         load: draw_load(&mut d, timeout),
         clock_ppm: draw_clocks(&mut d, mode, voters),
@@ -42,6 +49,7 @@ pub fn draw(seed: u64, choices: &mut Choices) -> Setup {
         faults: Vec::new(),
     };
     draw_transfers(&mut setup, choices);
+    draw_speed(&mut setup, choices);
     setup.faults = faults::draw(&setup, choices);
     setup
 }
@@ -78,6 +86,8 @@ fn draw_network(d: &mut Draw<'_>, mode: Mode, timeout: u64) -> NetworkSetup {
         old: d.log_uniform(timeout / 2, timeout * 40),
         corrupt_ppm: intensity(d, mode, 20_000),
         misdirect_ppm: intensity(d, mode, 10_000),
+        bytes_per_second: 0,
+        queue_bytes: 0,
     }
 }
 
@@ -142,6 +152,42 @@ fn draw_transfers(setup: &mut Setup, choices: &mut Choices) {
         settings.command_bytes_max += more;
         settings.message_bytes_max += more;
         settings.joining_bytes_max += 8 * more;
+    }
+}
+
+/// Disks that are slow all the time, and links that take few bytes: each in some runs, and as slow as a cluster can live
+/// with. From a stream of its own, and of what the run is by then.
+fn draw_speed(setup: &mut Setup, choices: &mut Choices) {
+    let stream = choices.stream("speed", 0, 0);
+    let mut d = Draw::new(choices, stream);
+    let (settings, padding) = (&setup.settings, setup.load.padding);
+    let timeout = settings.election_timeout;
+    let second = |bytes: u64| (bytes.saturating_mul(1_000_000) / timeout).clamp(1_000, RATE_MAX);
+    // A command with what is around it.
+    let command = 2 * padding + 512;
+    // A batch that begins a segment has six syncs, and a leader gives way if they take an election timeout. Where segments
+    // are small and begun all the time, they take less.
+    let share = if settings.segment_bytes >= 64 << 10 { 3 } else { 10 };
+    let syncs = (one_in(&mut d, 3), d.log_uniform(timeout / 100, timeout / share));
+    // What the longest batch writes and creates takes a quarter of an election timeout at most.
+    let batch = 2 * settings.segment_bytes + settings.batch_bytes_max.max(command) + (16 << 10);
+    let disk = (one_in(&mut d, 4), second(d.log_uniform(4 * batch, 400 * batch)));
+    // The largest message passes in an eighth of an election timeout, and what waits in a quarter: a heartbeat that waits
+    // behind it is in time. In datagrams of the smallest size half is frame.
+    let message = 2 * settings.append_bytes_max.max(settings.chunk_bytes_max).max(command) + (1 << 10);
+    let in_a_timeout = d.log_uniform(8 * message, 200 * message);
+    let link = (one_in(&mut d, 6), second(in_a_timeout), d.log_uniform(message, in_a_timeout / 4));
+    if setup.mode == Mode::Control {
+        return;
+    }
+    if let (true, steady) = syncs {
+        setup.disk.sync_steady = steady;
+    }
+    if let (true, bytes_per_second) = disk {
+        setup.disk.bytes_per_second = bytes_per_second;
+    }
+    if let (true, bytes_per_second, queue_bytes) = link {
+        (setup.network.bytes_per_second, setup.network.queue_bytes) = (bytes_per_second, queue_bytes);
     }
 }
 

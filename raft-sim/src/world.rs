@@ -14,6 +14,7 @@ mod events;
 mod faults;
 mod lifecycle;
 mod liveness;
+pub(crate) mod office;
 mod rot;
 mod slab;
 mod snapshots;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Whatever may speak first, by the name that reports show. A name that is only here, or a ghost oracle that is not,
 /// fails a test below.
-const ORACLES: [&str; 26] = [
+const ORACLES: [&str; 27] = [
     // The ghost oracles, in raft-sim/src/oracle.
     "abstaining",
     "ack-durable",
@@ -28,6 +28,7 @@ const ORACLES: [&str; 26] = [
     // The world's own.
     "busy-loop",
     "disk-operation",
+    "gave-way",
     // Nothing happened, and the leader did not stay.
     "idle",
     // A client was told what no history can hold.

@@ -9,7 +9,7 @@ use raft_sim::schedule::{Fault, FaultKind, MESSAGE_KINDS, Shape, Target};
 use raft_sim::swarm::{self, Mode, Setup};
 
 /// Faults that are injected, by what they count as.
-const INJECTED: [Effect; 39] = [
+const INJECTED: [Effect; 43] = [
     Effect::DuplicateDelivered,
     Effect::CorruptRefused,
     Effect::MisaddressedRefused,
@@ -45,6 +45,10 @@ const INJECTED: [Effect; 39] = [
     Effect::WriteErrors,
     Effect::DiskFull,
     Effect::Stalls,
+    Effect::SlowSyncs,
+    Effect::DiskTimeByBytes,
+    Effect::BytesQueued,
+    Effect::DroppedQueue,
     Effect::Rot,
     Effect::RotUnnoticed,
     Effect::RotNoticed,
@@ -220,6 +224,24 @@ fn each_fault_of_the_links_is_counted() {
     ] {
         assert_counts(name, setup, effect, &[]);
     }
+}
+
+#[test]
+fn steady_slowness_is_counted_and_takes_time() {
+    let calm_time = run(calm()).virtual_time;
+    let mut setup = calm();
+    setup.disk.sync_steady = setup.settings.election_timeout / 8;
+    assert!(run(setup.clone()).virtual_time > calm_time, "6,000 events take no longer");
+    assert_counts("slow syncs", setup, Effect::SlowSyncs, &[]);
+    let mut setup = calm();
+    setup.disk.bytes_per_second =
+        20 * (setup.settings.segment_bytes * 1_000_000 / setup.settings.election_timeout);
+    assert_counts("bytes on the disk", setup, Effect::DiskTimeByBytes, &[]);
+    let mut setup = calm();
+    (setup.network.bytes_per_second, setup.network.queue_bytes) = (50_000, 1 << 30);
+    assert_counts("bytes on links", setup.clone(), Effect::BytesQueued, &[]);
+    setup.network.queue_bytes = 400;
+    assert_counts("full queues", setup, Effect::DroppedQueue, &[Effect::BytesQueued]);
 }
 
 #[test]

@@ -211,6 +211,20 @@ fn every_bound_is_drawn_from_its_minimum_up() {
 }
 
 #[test]
+fn some_disks_and_links_are_slow_all_the_time_and_never_in_a_control() {
+    let share = |is: &dyn Fn(&Setup) -> bool| {
+        assert!(!with_mode(Mode::Control).any(is));
+        per_mille(setups().iter().filter(|setup| is(setup)).count(), setups().len())
+    };
+    assert!((250..380).contains(&share(&|setup| setup.disk.sync_steady > 0)));
+    assert!((180..290).contains(&share(&|setup| setup.disk.bytes_per_second > 0)));
+    assert!((110..200).contains(&share(&|setup| setup.network.bytes_per_second > 0)));
+    let slowest =
+        setups().iter().map(|setup| setup.settings.election_timeout / setup.disk.sync_steady.max(1)).min();
+    assert_eq!(slowest, Some(3), "a sync takes up to a third of an election timeout");
+}
+
+#[test]
 fn every_size_of_cluster_and_of_run_is_drawn() {
     let mut sizes: BTreeMap<u8, usize> = BTreeMap::new();
     for setup in setups() {

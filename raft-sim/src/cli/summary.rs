@@ -20,7 +20,7 @@ const GROUPS: [(&str, Effect, Effect); 6] = [
     ("nodes", Effect::Kill, Effect::Restarts),
     ("disks", Effect::SectorsLost, Effect::HardStateCopyRead),
     ("snapshots", Effect::SnapshotsAsked, Effect::TransfersFinished),
-    ("time and speed", Effect::Pauses, Effect::ClocksSetBackFar),
+    ("time and speed", Effect::Pauses, Effect::DiskTimeByBytes),
     ("failing disks", Effect::SyncErrors, Effect::AbstentionsCleared),
 ];
 

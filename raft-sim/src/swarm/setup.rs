@@ -42,6 +42,9 @@ pub struct Setup {
     pub faults: Vec<Fault>,
 }
 
+/// The highest rate, in bytes a second.
+pub(super) const RATE_MAX: u64 = 1 << 40;
+
 impl Setup {
     /// Checks that a world can be made of this, whoever wrote it.
     ///
@@ -59,6 +62,7 @@ impl Setup {
             (network.old, "network.old"),
             (disk.write_latency, "disk.write_latency"),
             (disk.sync_latency, "disk.sync_latency"),
+            (disk.sync_steady, "disk.sync_steady"),
             (crash.down, "crash.down"),
             (load.think, "load.think"),
             (load.timeout, "load.timeout"),
@@ -88,10 +92,18 @@ impl Setup {
         ];
         let is_whole = |bytes: u64| bytes.is_multiple_of(SECTOR as u64) && (4_096..=1 << 30).contains(&bytes);
         let weights = load.weights;
+        let is_rate = |rate: u64| rate == 0 || (1_000..=RATE_MAX).contains(&rate);
         let rules = [
             ((1..=15).contains(voters), "voters", "must be from 1 to 15"),
             ((1..=1 << 32).contains(events), "events", "must be from 1 to 2^32"),
             ((1..=100).contains(&network.asymmetry), "network.asymmetry", "must be from 1 to 100"),
+            (
+                is_rate(network.bytes_per_second),
+                "network.bytes_per_second",
+                "must be 0, or from 1,000 to 2^40",
+            ),
+            (is_rate(disk.bytes_per_second), "disk.bytes_per_second", "must be 0, or from 1,000 to 2^40"),
+            (network.queue_bytes <= RATE_MAX, "network.queue_bytes", "must be at most 2^40"),
             (load.clients <= 10_000, "load.clients", "must be at most 10,000"),
             (load.keys <= 1_000_000, "load.keys", "must be at most 1,000,000"),
             (load.timeout > 0, "load.timeout", "must be above zero"),
@@ -193,6 +205,10 @@ pub struct NetworkSetup {
     pub corrupt_ppm: u32,
     /// It reaches another node.
     pub misdirect_ppm: u32,
+    /// How many bytes a link takes in a second; 0: any number. What comes faster waits at the sender,
+    pub bytes_per_second: u64,
+    /// until so many bytes wait: what comes then is lost.
+    pub queue_bytes: u64,
 }
 
 /// The disks. Times are in microseconds.
@@ -201,8 +217,12 @@ pub struct NetworkSetup {
 pub struct DiskSetup {
     /// An operation that is no sync takes up to this.
     pub write_latency: u64,
-    /// A sync takes this on average.
+    /// A sync takes this on average,
     pub sync_latency: u64,
+    /// and this in every case.
+    pub sync_steady: u64,
+    /// A write, a creation and a sync take so much longer as their bytes need at this rate; 0: bytes take no time.
+    pub bytes_per_second: u64,
 }
 
 /// Crashes that are drawn as the run goes: probabilities in parts per million, times in microseconds.

@@ -41,7 +41,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
                 ReplicaAction::RestoreSnapshot(job) => self.start_reading(node, Reading::Restore(job)),
                 ReplicaAction::Load(job) => self.start_reading(node, Reading::Load(job)),
                 ReplicaAction::Reply(ticket, outcome) => self.reply(node, ticket, outcome),
-                ReplicaAction::RoleChanged(change) => self.role_changed(node, &change),
+                ReplicaAction::RoleChanged(change) => self.role_changed(node, &change)?,
             }
         }
         self.note_repair(node);
@@ -93,7 +93,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         Ok(true)
     }
 
-    fn role_changed(&mut self, node: usize, change: &raft_core::RoleChange) {
+    fn role_changed(&mut self, node: usize, change: &raft_core::RoleChange) -> Result<(), Failure> {
         self.say(Some(node), "role", || {
             format!("{:?} in {}, leader {:?}", change.role, change.term, change.leader)
         });
@@ -118,6 +118,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             running.leads = leads;
             running.electing = electing;
         }
+        self.check_office(node, change)
     }
 
     /// A node whose damage is repaired, durably, may be damaged again, or another instead of it.

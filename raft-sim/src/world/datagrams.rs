@@ -6,6 +6,7 @@ use raft_core::{Envelope, Instant, Violation};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::lifecycle::Crash;
+use super::office::Answer;
 use super::{Event, Planned, World};
 use crate::counts::Effect;
 use crate::failure::{Failure, FailureKind};
@@ -107,12 +108,12 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             Ok(None) => return Ok(None),
             Ok(Some(envelope)) => envelope,
         };
-        let is_piece = self.take(to, now, envelope);
+        let is_piece = self.take((from, to), now, envelope);
         Ok(is_piece.then_some(from))
     }
 
     /// A node takes a message. Whether it was a piece of a long transfer.
-    fn take(&mut self, to: usize, now: Instant, envelope: Envelope) -> bool {
+    fn take(&mut self, (from, to): (usize, usize), now: Instant, envelope: Envelope) -> bool {
         self.counts.add(Effect::Messages);
         self.oracles.delivered(to, &envelope);
         self.say(Some(to), "receive", || format!("from {}: {:?}", envelope.from, envelope.message));
@@ -121,11 +122,15 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         let raft = running.replica.raft();
         watch.took_envelope(to, &envelope, raft.boot(), raft.is_leader());
         let (heard, before) = (Heard::of(&envelope), raft.status());
+        let answer = Answer::of(&envelope, raft.boot());
         let result = running.replica.handle_message(now, envelope);
         let raft = running.replica.raft();
         watch.took(to, &heard, &before, raft);
         if raft.snapshot_last().index > before.snapshot.index {
             counts.add(Effect::Installs);
+        }
+        if let (Ok(()), Some(office)) = (&result, &mut running.office) {
+            office.note_answer(from, self.now, &answer);
         }
         if let Err(violation) = result {
             self.reported(to, &violation);

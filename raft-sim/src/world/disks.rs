@@ -6,7 +6,7 @@ use super::lifecycle::Crash;
 use super::{Event, World};
 use crate::counts::Effect;
 use crate::disk::SECTOR;
-use crate::disk_ops::{SEGMENTS, describe, is_sync, perform};
+use crate::disk_ops::{SEGMENTS, bytes_of, describe, is_sync, perform};
 use crate::failure::{Failure, FailureKind};
 use crate::machine::Machine;
 use crate::node::{Node, Process};
@@ -18,20 +18,24 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         let generation = self.nodes[node].generation;
         let Some(job) = &self.nodes[node].job else { return Ok(()) };
         let Some(op) = job.ops.get(job.next) else { return self.job_done(node) };
-        let syncs = is_sync(op);
-        let at = self.disk_time(node, syncs);
+        let (syncs, bytes) = (is_sync(op), bytes_of(&self.nodes[node].disk, op));
+        let at = self.disk_time(node, syncs, bytes);
         self.plan(at, Event::DiskDone { node: node as u8, generation });
         Ok(())
     }
 
-    /// When an operation ends that begins now.
-    pub(super) fn disk_time(&mut self, node: usize, syncs: bool) -> u64 {
+    /// When an operation ends that begins now and moves so many bytes.
+    pub(super) fn disk_time(&mut self, node: usize, syncs: bool, bytes: u64) -> u64 {
         let (stream, setup) = (self.nodes[node].disk_stream, &self.setup.disk);
         let latency = if syncs {
-            1 + self.choices.exponential(stream, setup.sync_latency)
+            self.counts.add_many(Effect::SlowSyncs, u64::from(setup.sync_steady > 0));
+            1 + self.choices.exponential(stream, setup.sync_latency) + setup.sync_steady
         } else {
             1 + self.choices.below(stream, setup.write_latency + 1)
         };
+        let for_bytes = (bytes * 1_000_000).checked_div(setup.bytes_per_second).unwrap_or(0);
+        self.counts.add_many(Effect::DiskTimeByBytes, for_bytes);
+        let latency = latency + for_bytes;
         self.now + latency * (1 + self.nodes[node].slowness(self.now))
     }
 
@@ -119,7 +123,12 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     }
 
     fn job_done(&mut self, node: usize) -> Result<(), Failure> {
-        self.nodes[node].job = None;
+        let job = self.nodes[node].job.take();
+        let is_of_log = |op: &DiskOp| matches!(op, DiskOp::Sync { file } if file.starts_with(SEGMENTS));
+        if job.is_some_and(|job| job.ops.iter().any(is_of_log)) {
+            let now = self.now;
+            self.nodes[node].office_mut().into_iter().for_each(|office| office.note_sync(now));
+        }
         let now = self.nodes[node].clock.at(self.now);
         match &mut self.nodes[node].process {
             Process::Down => Ok(()),

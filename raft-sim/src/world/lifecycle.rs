@@ -159,6 +159,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             is_set_back: false,
             tickets: BTreeMap::new(),
             leads: false,
+            office: None,
             electing: false,
             writing: None,
             reads: BTreeMap::new(),

@@ -121,7 +121,14 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         // With the smallest window a follower that lacks the whole log gets an entry a round trip.
         let network = &self.setup.network;
         let round_trip = 2 * (network.latency + network.jitter) * network.asymmetry.max(1);
-        let entry = round_trip + 8 * (self.setup.disk.sync_latency + self.setup.disk.write_latency);
+        // It may begin a segment: that is up to six syncs, and the segment's bytes.
+        let (disk, settings) = (&self.setup.disk, &self.setup.settings);
+        let bytes = settings.segment_bytes + settings.batch_bytes_max;
+        let takes = |bytes: u64, rate: u64| (bytes * 1_000_000).checked_div(rate).unwrap_or(0);
+        let written = 8 * (disk.sync_latency + disk.sync_steady + disk.write_latency)
+            + takes(bytes, disk.bytes_per_second);
+        let sent = takes(settings.append_bytes_max, network.bytes_per_second);
+        let entry = round_trip + written + sent;
         self.now + timeout * TIMEOUTS_MAX + entries * entry
     }
 

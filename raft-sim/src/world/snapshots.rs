@@ -8,7 +8,7 @@ use super::lifecycle::Crash;
 use super::{Event, World};
 use crate::counts::Effect;
 use crate::disk::SECTOR;
-use crate::disk_ops::is_sync;
+use crate::disk_ops::{bytes_of, is_sync};
 use crate::failure::{Failure, FailureKind};
 use crate::machine::{ImageOf, Machine};
 use crate::node::{Job, Node, Process, Reading, Writing};
@@ -48,8 +48,9 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     fn plan_writing(&mut self, node: usize) {
         let generation = self.nodes[node].generation;
         let writing = self.nodes[node].running().and_then(|running| running.writing.as_ref());
-        let syncs = writing.and_then(|writing| writing.job.ops.get(writing.job.next)).is_some_and(is_sync);
-        let at = self.disk_time(node, syncs);
+        let op = writing.and_then(|writing| writing.job.ops.get(writing.job.next));
+        let bytes = op.map_or(0, |op| bytes_of(&self.nodes[node].disk, op));
+        let at = self.disk_time(node, op.is_some_and(is_sync), bytes);
         self.plan(at, Event::WritingDone { node: node as u8, generation });
     }
 
@@ -105,7 +106,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     pub(super) fn start_reading(&mut self, node: usize, reading: Reading) {
         let generation = self.nodes[node].generation;
         // It takes about as long as a sync.
-        let at = self.disk_time(node, true);
+        let at = self.disk_time(node, true, 0);
         let Some(running) = self.nodes[node].running_mut() else { return };
         running.last_read += 1;
         let read = running.last_read;
