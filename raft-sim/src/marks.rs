@@ -75,6 +75,7 @@ marks! {
     TwoLeaders Peers "a leader was elected while another of an older term still led",
     TermJumped Peers "a term grew by more than one at once",
     ReadBeforeOwnCommit Peers "a follower's read came before the leader had committed in its term",
+    ReadAtOldLeader Peers "a read was asked of a leader when a newer one had committed",
     PeerRestarted Crashes "a leader heard a follower's new boot",
     AnswerToEarlierBoot Crashes "an answer to a question of an earlier boot came",
     InstalledOverTail Snapshots "a snapshot was installed over a tail that was not committed",

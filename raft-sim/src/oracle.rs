@@ -22,7 +22,9 @@ mod leader_completeness;
 mod log_matching;
 mod monotonic;
 mod platter;
+mod quorum;
 mod read_index;
+mod reads;
 mod seat;
 mod snapshot;
 mod syncs;
@@ -32,6 +34,7 @@ mod vote_durable;
 mod vote_up_to_date;
 
 use raft_core::message::{Append, Heartbeat};
+use raft_core::replica::Ticket;
 use raft_core::{Configuration, Envelope, Index, LogId, Member, Message, Term};
 
 use self::ghost::Ghost;
@@ -90,6 +93,7 @@ impl Oracles {
     pub fn sent(&mut self, node: usize, envelope: &Envelope) -> Result<(), Failure> {
         let place = self.places[node];
         abstaining::spoke(&self.ghost, &self.seats[place], &envelope.message)?;
+        reads::spoke(&self.ghost, &mut self.seats[place], envelope)?;
         self.waited(place, envelope)?;
         let (ghost, seat) = (&mut self.ghost, &mut self.seats[place]);
         match &envelope.message {
@@ -193,6 +197,7 @@ impl Oracles {
     /// A message reaches a running node, before the node is told.
     pub fn delivered(&mut self, node: usize, envelope: &Envelope) {
         let seat = &mut self.seats[self.places[node]];
+        reads::heard(&self.ghost, seat, envelope);
         if let Message::VoteAnswer(answer) = &envelope.message
             && answer.granted
             && (envelope.to, envelope.to_boot) == (seat.member, seat.boot)
@@ -209,6 +214,30 @@ impl Oracles {
         let place = self.places[node];
         commit_quorum::committed(&mut self.ghost, &self.seats, &self.seats[place], Term::MAX, index)?;
         apply::applied(&mut self.ghost, &mut self.seats[place], index, digest)
+    }
+
+    /// A client's read reaches a node, before the node can say anything about it.
+    pub fn read_asked(&mut self, node: usize, ticket: Ticket) {
+        reads::asked(&self.ghost, &mut self.seats[self.places[node]], ticket);
+    }
+
+    /// A node answers a client's read.
+    ///
+    /// # Errors
+    /// The answer may be older than the question.
+    pub fn read_answered(&mut self, node: usize, ticket: Ticket) -> Result<(), Failure> {
+        reads::answered(&self.ghost, &mut self.seats[self.places[node]], ticket)
+    }
+
+    /// A request of a client ended without an answer to a read.
+    pub fn read_ended(&mut self, node: usize, ticket: Ticket) {
+        reads::ended(&mut self.seats[self.places[node]], ticket);
+    }
+
+    /// The newest term in which something was committed.
+    #[must_use]
+    pub fn committing_term(&self) -> Term {
+        self.ghost.advances.last().map_or(Term(0), |(_, term)| *term)
     }
 
     /// A state machine's digest when it had applied everything through an index.

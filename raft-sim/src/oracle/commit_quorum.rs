@@ -5,6 +5,7 @@ use raft_core::{Index, Term};
 
 use super::ghost::Ghost;
 use super::image::Held;
+use super::quorum::{is_quorum, quorum_value};
 use super::seat::Seat;
 use super::{Failure, fail};
 
@@ -57,14 +58,14 @@ pub(crate) fn committed(
 /// term 4 is not committed by that (Raft figure 8).
 fn counting_term(ghost: &Ghost, speaker: &Seat, term: Term, commit: Index) -> Option<Term> {
     let member = speaker.member;
-    if ghost.configuration.is_quorum(|voter| voter == member) {
+    if is_quorum(&ghost.configuration, |voter| voter == member) {
         // A sole voter may lead without ever speaking; its platter is the quorum.
         return (speaker.image.log.end() >= commit).then(|| speaker.image.log.last().term);
     }
     let led = ghost.terms.range(..=term).rev().filter(|(_, of_term)| of_term.leader == Some(member));
     led.map(|(of, of_term)| (*of, of_term)).find_map(|(of, of_term)| {
         let first = ghost.first_of(of)?;
-        let quorum = ghost.configuration.quorum_value(|voter| {
+        let quorum = quorum_value(&ghost.configuration, |voter| {
             if voter == member {
                 speaker.last_of(of)
             } else {

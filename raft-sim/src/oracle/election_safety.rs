@@ -4,6 +4,7 @@
 use raft_core::{HardState, Member, Term};
 
 use super::ghost::Ghost;
+use super::quorum::is_quorum;
 use super::seat::Seat;
 use super::{Failure, fail, holds};
 
@@ -41,7 +42,7 @@ pub(crate) fn led(ghost: &mut Ghost, seat: &Seat, term: Term) -> Result<bool, Fa
         Some(leader) => return fail(NAME, format!("{member} leads in {term}, and so did {leader}")),
         None => {}
     }
-    let elected = ghost.configuration.is_quorum(|voter| {
+    let elected = is_quorum(&ghost.configuration, |voter| {
         let given = of_term.votes.get(&voter) == Some(&member);
         if voter == member {
             return given || seat.image.votes.get(&term) == Some(&member);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use raft_core::{Boot, Configuration, Index, LogId, Member, Round, Term};
 
 use super::image::{Held, Log};
+use super::quorum::is_quorum;
 use super::seat::Seat;
 
 /// What is known of an entry, whoever said it.
@@ -109,7 +110,7 @@ impl Ghost {
 
     /// Whether a quorum holds these entries from `from` on, or held them until damage that is not repaired.
     pub(crate) fn is_held(&self, seats: &[Seat], from: Index, entries: &[Held]) -> bool {
-        self.configuration.is_quorum(|member| {
+        is_quorum(&self.configuration, |member| {
             seats.iter().any(|seat| seat.member == member && seat.has_held(from, entries))
         })
     }

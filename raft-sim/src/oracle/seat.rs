@@ -6,6 +6,7 @@ use raft_core::{Boot, Index, LogId, Member, Term};
 
 use super::image::{Held, Image, Log};
 use super::platter::Follower;
+use super::reads::Reads;
 
 /// One member: a data directory with the node that runs on it.
 #[derive(Clone, Debug)]
@@ -39,6 +40,8 @@ pub(crate) struct Seat {
     pub(crate) acknowledged: LogId,
     /// How many commands it applied in this boot.
     pub(crate) applied: usize,
+    /// What reads rest on, in this boot.
+    pub(crate) reads: Reads,
 }
 
 impl Seat {
@@ -59,6 +62,7 @@ impl Seat {
             vote_at_boot: None,
             acknowledged: LogId::default(),
             applied: 0,
+            reads: Reads::default(),
         }
     }
 

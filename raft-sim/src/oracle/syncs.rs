@@ -7,6 +7,7 @@ use super::durability::{self, Recovered};
 use super::ghost::Ghost;
 use super::image::{HardRecord, Held, Image, Log, LogChange};
 use super::platter::{Follower, Platter, Whole};
+use super::reads::Reads;
 use super::seat::Seat;
 use super::{Failure, Oracles, abstaining, election_safety, log_matching, monotonic, snapshot};
 
@@ -46,7 +47,8 @@ impl Oracles {
 
     /// A node was killed or lost power. What it had durably stays on its platter.
     pub fn crashed(&mut self, node: usize) {
-        self.seats[self.places[node]].up = false;
+        let seat = &mut self.seats[self.places[node]];
+        (seat.up, seat.reads) = (false, Reads::default());
     }
 
     /// Rot was injected on a node's platter: until its next recovery, it can't know.

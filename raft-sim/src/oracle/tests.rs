@@ -16,6 +16,7 @@ use super::{Failure, Oracles};
 mod applying;
 mod bytes;
 mod elections;
+mod reads;
 mod recovery;
 mod replication;
 mod snapshots;

@@ -40,7 +40,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
                 ReplicaAction::TakeSnapshot(job) => self.start_writing(node, &job)?,
                 ReplicaAction::RestoreSnapshot(job) => self.start_reading(node, Reading::Restore(job)),
                 ReplicaAction::Load(job) => self.start_reading(node, Reading::Load(job)),
-                ReplicaAction::Reply(ticket, outcome) => self.reply(node, ticket, outcome),
+                ReplicaAction::Reply(ticket, outcome) => self.reply(node, ticket, outcome)?,
                 ReplicaAction::RoleChanged(change) => self.role_changed(node, &change)?,
             }
         }

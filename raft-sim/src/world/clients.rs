@@ -19,6 +19,7 @@ use crate::client::{Asking, Doing};
 use crate::counts::Effect;
 use crate::failure::Failure;
 use crate::machine::{Machine, Padded};
+use crate::marks::Mark;
 use crate::workload::{Answer, Ask, AskOf, At, Workload};
 
 /// What a node answers a client.
@@ -193,14 +194,31 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             Body::Ask(Ask::Command(command), session) => {
                 replica.propose(now, session, Padded { command, padding: request.padding })
             }
-            Body::Ask(Ask::Query(query), _) => replica.query(now, query),
+            Body::Ask(Ask::Query(query), _) => {
+                let ticket = replica.query(now, query);
+                let (leads, term) = (replica.raft().is_leader(), replica.raft().term());
+                self.oracles.read_asked(node, ticket);
+                if leads {
+                    self.watch.marks.see(Mark::ReadAtOldLeader, self.oracles.committing_term() > term);
+                }
+                ticket
+            }
         };
         running.tickets.insert(ticket, (request.client, request.token));
         self.drain(node)
     }
 
     /// A replica ended a request.
-    pub(super) fn reply(&mut self, node: usize, ticket: Ticket, outcome: OutcomeOf<S>) {
+    pub(super) fn reply(
+        &mut self,
+        node: usize,
+        ticket: Ticket,
+        outcome: OutcomeOf<S>,
+    ) -> Result<(), Failure> {
+        match outcome {
+            Outcome::Answer(_) => self.oracles.read_answered(node, ticket)?,
+            _ => self.oracles.read_ended(node, ticket),
+        }
         let running = self.nodes[node].running_mut();
         match running.and_then(|running| running.tickets.remove(&ticket)) {
             Some((NOBODY, _)) => {}
@@ -209,6 +227,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
                 self.violation.get_or_insert_with(|| format!("n{} ended {ticket:?} twice", node + 1));
             }
         }
+        Ok(())
     }
 
     fn answer(&mut self, node: usize, (client, token): (u32, u32), outcome: OutcomeOf<S>) {

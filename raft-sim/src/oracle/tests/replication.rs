@@ -170,17 +170,3 @@ fn a_committed_entry_is_never_truncated() {
     cluster.oracles.ghost.term_mut(Term(2)).told.insert(Index(1), Term(2));
     caught("committed-never-lost", cluster.write(1, &[entry(2, 1)]));
 }
-
-#[test]
-fn a_read_index_covers_what_was_committed_when_asked() {
-    let mut cluster = committed_unreported();
-    let (term, round) = (Term(1), Round(1));
-    let question = |round| Message::ReadIndex(ReadIndex { term, round });
-    let answer = |round, index| Message::ReadIndexAnswer(ReadIndexAnswer { term, round, index });
-    silent(cluster.say(1, 0, question(round)));
-    silent(cluster.say(0, 1, heartbeat(1, 1)));
-    silent(cluster.say(1, 0, question(Round(2))));
-    silent(cluster.say(0, 1, answer(round, Index(0))));
-    caught("read-index", cluster.clone().say(0, 1, answer(Round(2), Index(0))));
-    silent(cluster.say(0, 1, answer(Round(2), Index(1))));
-}
