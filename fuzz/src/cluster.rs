@@ -76,6 +76,7 @@ fn setup(input: &[u8]) -> Setup {
     setup.seed = 0;
     setup.mode = Mode::Swarm;
     setup.voters = [3, 5, 3, 2, 4, 1, 3, 5][usize::from(voters % 8)];
+    setup.lives = 1;
     setup.events = 400 + u64::from(length) * 16;
     setup.horizon = timeout * 200;
 

@@ -116,6 +116,7 @@ fn setup(seed: u64, voters: u8, loss: u32) -> Setup {
     Setup {
         mode: Mode::Control,
         voters,
+        lives: 1,
         events: u64::MAX,
         horizon: HORIZON,
         settings,
@@ -139,6 +140,7 @@ fn setup(seed: u64, voters: u8, loss: u32) -> Setup {
             timeout: 2_000_000,
             attempts: 5,
             sessionless_ppm: 1_000_000,
+            sticking_ppm: 0,
             weights: [1, 0, 0, 0, 0],
             latency: 10,
             padding: 256,

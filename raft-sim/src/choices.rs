@@ -27,6 +27,8 @@ pub type Place = (u64, u64);
 pub struct Choices {
     source: Source,
     streams: Vec<Lane>,
+    /// Of the streams that are opened now: a run of several lives has each of them anew in each life.
+    life: u32,
     /// Where `Some`, each decision is written down.
     record: Option<BTreeMap<Place, u64>>,
 }
@@ -68,7 +70,7 @@ impl Choices {
     }
 
     fn of(source: Source) -> Choices {
-        Choices { source, streams: Vec::new(), record: None }
+        Choices { source, streams: Vec::new(), life: 0, record: None }
     }
 
     /// From here on, decisions are written down.
@@ -91,12 +93,23 @@ impl Choices {
         }
     }
 
+    /// Streams that are opened from now on are those of another life, and decide otherwise; life 0 is the first one.
+    pub(crate) fn begin_life(&mut self, life: u32) {
+        self.life = life;
+        if life > 0 {
+            self.streams.clear();
+        }
+    }
+
     /// Opens a stream. Opened again, a name starts from its first decision, so open each once.
     pub fn stream(&mut self, name: &str, a: u64, b: u64) -> Stream {
         let mut bytes = Vec::with_capacity(name.len() + 16);
         bytes.extend_from_slice(name.as_bytes());
         bytes.extend_from_slice(&a.to_le_bytes());
         bytes.extend_from_slice(&b.to_le_bytes());
+        if self.life > 0 {
+            bytes.extend_from_slice(&self.life.to_le_bytes());
+        }
         let name = xxh3_64(&bytes);
         let seed = match &self.source {
             Source::Seeded(seed) => *seed,

@@ -13,6 +13,8 @@ pub(crate) struct Client<S: Machine> {
     /// Its name in the history; a new one after each unknown outcome.
     pub(crate) process: u64,
     pub(crate) sessionless: bool,
+    /// It stays with its node, whatever that says, until the run is closing.
+    pub(crate) sticks: bool,
     pub(crate) session: Option<SessionId>,
     /// The last number used in the session.
     pub(crate) sequence: u64,
@@ -55,11 +57,12 @@ pub(crate) struct Asking<S: Machine> {
 }
 
 impl<S: Machine> Client<S> {
-    pub(crate) fn new(stream: Stream, process: u64, sessionless: bool) -> Client<S> {
+    pub(crate) fn new(stream: Stream, process: u64, sessionless: bool, sticks: bool) -> Client<S> {
         Client {
             stream,
             process,
             sessionless,
+            sticks,
             session: None,
             sequence: 0,
             token: 0,

@@ -26,6 +26,9 @@ effects! {
     Violations "other violations reported",
     BurstAfterClog "datagrams delivered late by a clog",
     BurstAfterHold "datagrams delivered late with their kind",
+    LateToLeader "datagrams delivered ever later to a leader",
+    AnsweredAgain "answers of an earlier term delivered again to who leads or campaigns once more",
+    OtherClusters "messages of another cluster or epoch refused",
     DroppedLoss "datagrams lost",
     DroppedIsolate "datagrams dropped: isolate one",
     DroppedHalves "datagrams dropped: halves",
@@ -37,6 +40,7 @@ effects! {
     DroppedOvertake "datagrams dropped: leader overtaken",
     BytesQueued "bytes that waited for a link to take those before them",
     DroppedQueue "datagrams dropped: full queue of a link",
+    DroppedUnheard "datagrams dropped: leader not heard",
     DroppedForEver "datagrams dropped: outside of the core",
     DroppedDown "datagrams to a node that was down",
     Kill "processes killed",
@@ -58,6 +62,7 @@ effects! {
     Pauses "pauses during which something arrived",
     SlowNodes "slow nodes",
     ClockJumps "clock jumps",
+    SlowClocks "clocks that went slow under a leader",
     ClocksSetBack "clocks set back under a running node",
     ClocksSetBackFar "of these, by a hundred election timeouts and more",
     SlowSyncs "syncs on disks that are slow all the time",
@@ -127,6 +132,13 @@ impl Counts {
     /// Counts many.
     pub fn add_many(&mut self, effect: Effect, count: u64) {
         self.0[effect as usize] += count;
+    }
+
+    /// Adds another run's.
+    pub fn add_all(&mut self, other: &Counts) {
+        for (own, more) in self.0.iter_mut().zip(other.0) {
+            *own += more;
+        }
     }
 
     /// How often.

@@ -1,8 +1,10 @@
 //! The links between nodes: datagrams that are late, lost, doubled, old, damaged, astray or cut off.
 
+use std::collections::VecDeque;
+
 use crate::choices::{Choices, PPM, Stream};
 use crate::counts::{Counts, Effect};
-use crate::schedule::Shape;
+use crate::schedule::{Shape, kinds};
 use crate::swarm::NetworkSetup;
 
 /// A datagram on its way.
@@ -43,6 +45,9 @@ pub(crate) struct Network {
     free: Vec<u32>,
     cuts: Vec<Cut>,
     holds: Vec<Hold>,
+    stretches: Vec<Stretch>,
+    /// By receiver, the last answers that were sent to it; empty unless the schedule has them come again.
+    kept: Vec<Kept>,
     /// Links between these nodes have latency and nothing else.
     healed: u16,
 }
@@ -66,6 +71,7 @@ struct Link {
 #[derive(Clone, Debug)]
 struct Cut {
     fault: u32,
+    since: u64,
     shape: Shape,
     cut: Vec<u16>,
     messages: u32,
@@ -79,6 +85,62 @@ struct Hold {
     until: u64,
 }
 
+/// What a node is told arrives ever later, as if time went half as fast; then as late as that for as long again.
+#[derive(Clone, Debug)]
+struct Stretch {
+    to: usize,
+    since: u64,
+    until: u64,
+}
+
+impl Stretch {
+    /// When something arrives that would have come now.
+    fn late(&self, now: u64) -> u64 {
+        let end = self.until + (self.until - self.since);
+        (now + (now - self.since)).min(end)
+    }
+}
+
+/// Answers to one node, of the latest, and of the time when it led before.
+#[derive(Clone, Debug, Default)]
+struct Kept {
+    votes: VecDeque<KeptDatagram>,
+    others: VecDeque<KeptDatagram>,
+    old_votes: VecDeque<KeptDatagram>,
+    old_others: VecDeque<KeptDatagram>,
+}
+
+#[derive(Clone, Debug)]
+struct KeptDatagram {
+    from: usize,
+    kind: u8,
+    generation: u32,
+    bytes: Vec<u8>,
+}
+
+/// Answers that are kept for each node.
+const VOTES_KEPT: usize = 16;
+const OTHERS_KEPT: usize = 64;
+
+impl Kept {
+    fn add(&mut self, out: &Outgoing<'_>) {
+        let (queue, most) = match out.kind {
+            kinds::VOTE_ANSWER => (&mut self.votes, VOTES_KEPT),
+            kinds::ACKNOWLEDGEMENT
+            | kinds::REJECTION
+            | kinds::HEARTBEAT_ANSWER
+            | kinds::READ_INDEX_ANSWER
+            | kinds::CHUNK_ANSWER => (&mut self.others, OTHERS_KEPT),
+            _ => return,
+        };
+        if queue.len() == most {
+            queue.pop_front();
+        }
+        let Outgoing { from, kind, generation, bytes, .. } = *out;
+        queue.push_back(KeptDatagram { from, kind, generation, bytes: bytes.to_vec() });
+    }
+}
+
 /// A datagram to send.
 pub(crate) struct Outgoing<'a> {
     pub(crate) from: usize,
@@ -89,7 +151,8 @@ pub(crate) struct Outgoing<'a> {
 }
 
 impl Network {
-    pub(crate) fn new(setup: NetworkSetup, nodes: usize, choices: &mut Choices) -> Network {
+    /// `keeps`: answers are kept, to come again.
+    pub(crate) fn new(setup: NetworkSetup, nodes: usize, keeps: bool, choices: &mut Choices) -> Network {
         let mut links = Vec::with_capacity(nodes * nodes);
         for from in 0..nodes {
             for to in 0..nodes {
@@ -107,8 +170,9 @@ impl Network {
                 });
             }
         }
+        let kept = if keeps { vec![Kept::default(); nodes] } else { Vec::new() };
         let (packets, free, cuts, holds) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Network { setup, nodes, links, packets, free, cuts, holds, healed: 0 }
+        Network { setup, nodes, links, packets, free, cuts, holds, stretches: Vec::new(), kept, healed: 0 }
     }
 
     /// Sends a datagram: calls `deliver(time, packet)` for each copy that will arrive.
@@ -120,6 +184,9 @@ impl Network {
         out: &Outgoing<'_>,
         deliver: &mut dyn FnMut(u64, u32),
     ) {
+        if let Some(kept) = self.kept.get_mut(out.to) {
+            kept.add(out);
+        }
         let healed = self.healed >> out.from & self.healed >> out.to & 1 == 1;
         let setup = &self.setup;
         let link = &mut self.links[out.from * self.nodes + out.to];
@@ -194,7 +261,7 @@ impl Network {
         }
         for cut in &self.cuts {
             let hit = cut.cut.get(from).is_some_and(|row| row >> to & 1 == 1);
-            if hit && cut.messages >> packet.kind & 1 == 1 {
+            if hit && cut.since <= now && cut.messages >> packet.kind & 1 == 1 {
                 return Arrival::Dropped(cut.shape.effect());
             }
         }
@@ -206,6 +273,13 @@ impl Network {
         if let Some(hold) = self.holds.iter().filter(|hold| now < hold.until).find(holds) {
             packet.held = Some(Effect::BurstAfterHold);
             return Arrival::Held(hold.until);
+        }
+        let stretches = |stretch: &&Stretch| stretch.to == to && stretch.since < now && packet.held.is_none();
+        if let Some(late) = self.stretches.iter().find(stretches).map(|stretch| stretch.late(now))
+            && late > now
+        {
+            packet.held = Some(Effect::LateToLeader);
+            return Arrival::Held(late);
         }
         if let Some(effect) = packet.held {
             counts.add(effect);
@@ -237,7 +311,46 @@ impl Network {
     }
 
     pub(crate) fn cut(&mut self, fault: u32, shape: Shape, cut: Vec<u16>, messages: u32) {
-        self.cuts.push(Cut { fault, shape, cut, messages });
+        self.cuts.push(Cut { fault, since: 0, shape, cut, messages });
+    }
+
+    /// What a node is told arrives ever later until then, and as late as at last for as long again. From then on nobody
+    /// hears it.
+    pub(crate) fn lull(&mut self, fault: u32, node: usize, now: u64, until: u64) {
+        self.stretches.retain(|stretch| now < stretch.late(stretch.until));
+        self.stretches.push(Stretch { to: node, since: now, until });
+        let all = (1u16 << self.nodes) - 1;
+        let cut = (0..self.nodes).map(|from| if from == node { all & !(1 << node) } else { 0 }).collect();
+        self.cuts.push(Cut { fault, since: until, shape: Shape::Unheard, cut, messages: u32::MAX });
+    }
+
+    /// What was answered to a node so far becomes old: it can come again.
+    pub(crate) fn age(&mut self, node: usize) {
+        if let Some(kept) = self.kept.get_mut(node) {
+            kept.old_votes = std::mem::take(&mut kept.votes);
+            kept.old_others = std::mem::take(&mut kept.others);
+        }
+    }
+
+    /// What is old will not come again.
+    pub(crate) fn forget(&mut self, node: usize) {
+        if let Some(kept) = self.kept.get_mut(node) {
+            *kept = Kept::default();
+        }
+    }
+
+    /// Old answers to a node come again: votes, or all others. Calls `deliver(packet)` for each.
+    pub(crate) fn answer_again(&mut self, to: usize, votes: bool, deliver: &mut dyn FnMut(u32)) {
+        let Some(kept) = self.kept.get_mut(to) else { return };
+        let old = std::mem::take(if votes { &mut kept.old_votes } else { &mut kept.old_others });
+        for KeptDatagram { from, kind, generation, bytes } in old {
+            let order = self.links[from * self.nodes + to].sent;
+            let held = Some(Effect::AnsweredAgain);
+            let (from, to) = (from as u8, to as u8);
+            let packet =
+                Packet { from, to, kind, generation, order, duplicate: true, held, ..Packet::default() };
+            deliver(self.store(packet, &bytes));
+        }
     }
 
     /// Whether a cut that is still there lets a node reach anybody.
@@ -257,6 +370,8 @@ impl Network {
     pub(crate) fn heal(&mut self, core: u16) {
         self.cuts.clear();
         self.holds.clear();
+        self.stretches.clear();
+        self.kept.fill(Kept::default());
         for link in &mut self.links {
             link.clogged_until = 0;
         }
@@ -339,7 +454,7 @@ mod tests {
 
     fn sent(setup: NetworkSetup, datagrams: u64) -> (Network, Vec<(u64, u32)>, Counts) {
         let mut choices = Choices::seeded(5);
-        let mut network = Network::new(setup, 3, &mut choices);
+        let mut network = Network::new(setup, 3, true, &mut choices);
         let (mut counts, mut due) = (Counts::default(), Vec::new());
         for now in 0..datagrams {
             let out = Outgoing { from: 0, to: 1, kind: 4, generation: 1, bytes: &[7; 40] };

@@ -7,7 +7,7 @@ use raft_core::replica::{LoadJob, Replica, RestoreJob, Ticket};
 use raft_core::wire::{Decoder, Encoder};
 use raft_core::{ClusterId, Configuration, Epoch, Identity, Instant, Member};
 
-use crate::choices::{Choices, Stream};
+use crate::choices::{Choices, PPM, Stream};
 use crate::disk::VirtualDisk;
 use crate::disk_ops;
 use crate::machine::{Machine, Observed};
@@ -187,16 +187,20 @@ impl<S: Machine> Node<S> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     offset: i64,
+    /// What it shows more than passes, in parts per million, when nothing slows it down.
     ppm: i32,
+    /// In parts per million, what it shows of what it would show; all of it but while a fault slows it down.
+    share: u32,
 }
 
 impl Clock {
     pub(crate) fn new(offset: u64, ppm: i32) -> Clock {
-        Clock { offset: offset as i64, ppm }
+        Clock { offset: offset as i64, ppm, share: PPM as u32 }
     }
 
     fn rate(self) -> u128 {
-        (1_000_000 + i64::from(self.ppm)).max(1) as u128
+        let own = (1_000_000 + i64::from(self.ppm)).max(1) as u64;
+        u128::from((own * u64::from(self.share) / PPM).max(1))
     }
 
     /// What it shows at a true time.
@@ -217,6 +221,18 @@ impl Clock {
 
     pub(crate) fn jump(&mut self, by: u64) {
         self.offset += by as i64;
+    }
+
+    /// From now on it shows so many millionths of what it would show.
+    pub(crate) fn slow_down(&mut self, now: u64, share: u32) {
+        let shown = self.at(now).0;
+        self.share = share;
+        self.offset += shown as i64 - self.at(now).0 as i64;
+    }
+
+    /// From now on it goes at its own rate.
+    pub(crate) fn recover(&mut self, now: u64) {
+        self.slow_down(now, PPM as u32);
     }
 
     /// Sets it back, no further than to zero. Says how far it went.

@@ -14,7 +14,7 @@ use crate::kv::Kv;
 use crate::machine::Machine;
 use crate::marks::Marks;
 use crate::swarm::{self, Setup};
-use crate::trace::{Trace, TraceOptions};
+use crate::trace::{Fingerprint, Trace, TraceOptions};
 use crate::workload::Workload;
 use crate::workload::kv::KvWorkload;
 use crate::world::World;
@@ -70,7 +70,7 @@ pub struct FailureReport {
     pub oracle: String,
     /// What happened, to whom.
     pub what: String,
-    /// After so many events.
+    /// After so many events; where a run has several lives, of the one that failed.
     pub event: u64,
     /// At this virtual time.
     pub time: u64,
@@ -102,7 +102,44 @@ pub(crate) fn run_with<S: Machine, W: Workload<S>>(
     }
     let is_edited = setup != drawn;
     let workload = workload(&setup.load);
-    let mut world = World::new(setup.clone(), choices, prototype, workload, Trace::new(options.trace));
+    let mut report = RunReport {
+        seed,
+        configuration_hash: hash_of(&setup),
+        fingerprint: Fingerprint::default().0,
+        events: 0,
+        virtual_time: 0,
+        settled_in: 0,
+        failure: None,
+        counts: Counts::default(),
+        marks: Marks::default(),
+        trace: Trace::new(options.trace),
+        is_edited,
+        setup,
+    };
+    for life in 0..report.setup.lives.max(1) {
+        choices.begin_life(life);
+        let setup = report.setup.of_life(life);
+        choices = run_life(setup, choices, prototype.clone(), workload.clone(), &mut report);
+        if let Some(failure) = &mut report.failure {
+            if report.setup.lives > 1 {
+                failure.what = format!("life {} of {}: {}", life + 1, report.setup.lives, failure.what);
+            }
+            break;
+        }
+    }
+    report
+}
+
+/// Runs one cluster from its beginning to its end, and adds what happened. Returns the source of decisions.
+fn run_life<S: Machine, W: Workload<S>>(
+    setup: Setup,
+    choices: Choices,
+    prototype: S,
+    workload: W,
+    report: &mut RunReport,
+) -> Choices {
+    let mut world = World::new(setup, choices, prototype, workload, std::mem::take(&mut report.trace));
+    world.fingerprint = Fingerprint(report.fingerprint);
     // A panic leaves the world in pieces; only its records are looked at then.
     let ended = catch_unwind(AssertUnwindSafe(|| run_world(&mut world)));
     let failure = match ended {
@@ -114,27 +151,18 @@ pub(crate) fn run_with<S: Machine, W: Workload<S>>(
     world.counts.add_many(Effect::TransfersOfTen, transfers.begun);
     world.counts.add_many(Effect::TransfersInterrupted, transfers.interrupted);
     world.counts.add_many(Effect::TransfersFinished, transfers.finished);
+    report.fingerprint = world.fingerprint.0;
+    report.events += world.events;
+    report.virtual_time += world.now;
+    report.settled_in = report.settled_in.max(world.closing_took());
     let (event, time) = (world.events, world.now);
-    RunReport {
-        seed,
-        configuration_hash: hash_of(&setup),
-        setup,
-        is_edited,
-        fingerprint: world.fingerprint.0,
-        events: event,
-        virtual_time: time,
-        settled_in: world.closing_took(),
-        failure: failure.map(|Failure { kind, oracle, what }| FailureReport {
-            kind,
-            oracle,
-            what,
-            event,
-            time,
-        }),
-        counts: world.counts,
-        marks: world.watch.marks,
-        trace: world.trace,
-    }
+    report.failure =
+        failure.map(|Failure { kind, oracle, what }| FailureReport { kind, oracle, what, event, time });
+    report.counts.add_all(&world.counts);
+    report.marks.add(&world.watch.marks);
+    let (choices, trace) = world.into_records();
+    report.trace = trace;
+    choices
 }
 
 /// Chaos, then healing, then the last questions.
@@ -215,6 +243,7 @@ impl RunReport {
             "fingerprint": format!("{:016x}", self.fingerprint),
             "mode": self.setup.mode,
             "voters": self.setup.voters,
+            "lives": self.setup.lives,
             "events": self.events,
             "virtual_time": self.virtual_time,
             "settled_in": self.settled_in,

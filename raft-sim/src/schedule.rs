@@ -64,6 +64,11 @@ pub enum FaultKind {
     /// Whoever leads is cut off, and the others take snapshots of what they commit meanwhile: what it gets when it is
     /// back is a snapshot that knows nothing of its tail.
     Overtake,
+    /// Whoever leads goes on believing so while the others elect and write: see [`Deception`].
+    StaleLeader(Deception),
+    /// Whoever leads is cut off with a tail for the duration, and then its successor, so that it may lead once more, in a
+    /// later term and with other logs around it. Then it hears again what was answered to it in the first one.
+    OldAnswers,
     /// Links are cut.
     Partition {
         /// Its name.
@@ -91,6 +96,19 @@ pub enum FaultKind {
     },
 }
 
+/// Why a leader believes that it leads still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Deception {
+    /// What it hears for the duration arrives ever later, at last by as much; then the others hear it no more, while it
+    /// hears what they said before.
+    LateAnswers,
+    /// It is paused. When it goes on, it meets its clients, its timers and its socket in any order.
+    Pause,
+    /// Its clock shows a moment for each so many moments that pass, and it is cut off from the other members.
+    SlowClock(u32),
+}
+
 /// The shapes of partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -111,6 +129,8 @@ pub enum Shape {
     Kinds,
     /// Whoever leads, alone, while the others compact.
     Overtake,
+    /// Whoever leads is not heard by the others.
+    Unheard,
 }
 
 impl Shape {
@@ -126,8 +146,21 @@ impl Shape {
             Shape::Leader => Effect::DroppedLeader,
             Shape::Kinds => Effect::DroppedKind,
             Shape::Overtake => Effect::DroppedOvertake,
+            Shape::Unheard => Effect::DroppedUnheard,
         }
     }
+}
+
+/// Some of the numbers of [`message_kind`].
+pub(crate) mod kinds {
+    pub(crate) const PRE_VOTE: u8 = 0;
+    pub(crate) const REQUEST_VOTE: u8 = 2;
+    pub(crate) const VOTE_ANSWER: u8 = 3;
+    pub(crate) const ACKNOWLEDGEMENT: u8 = 5;
+    pub(crate) const REJECTION: u8 = 6;
+    pub(crate) const HEARTBEAT_ANSWER: u8 = 8;
+    pub(crate) const READ_INDEX_ANSWER: u8 = 11;
+    pub(crate) const CHUNK_ANSWER: u8 = 17;
 }
 
 /// How many kinds of message there are.

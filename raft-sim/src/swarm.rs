@@ -33,6 +33,7 @@ pub fn draw(seed: u64, choices: &mut Choices) -> Setup {
         seed,
         mode,
         voters,
+        lives: 1,
         events,
         horizon: timeout * d.between(300, 900),
         network: draw_network(&mut d, mode, timeout),
@@ -50,6 +51,8 @@ pub fn draw(seed: u64, choices: &mut Choices) -> Setup {
     };
     draw_transfers(&mut setup, choices);
     draw_speed(&mut setup, choices);
+    draw_neighbours(&mut setup, choices);
+    draw_youth(&mut setup, choices);
     setup.faults = faults::draw(&setup, choices);
     setup
 }
@@ -88,6 +91,7 @@ fn draw_network(d: &mut Draw<'_>, mode: Mode, timeout: u64) -> NetworkSetup {
         misdirect_ppm: intensity(d, mode, 10_000),
         bytes_per_second: 0,
         queue_bytes: 0,
+        foreign_ppm: 0,
     }
 }
 
@@ -120,6 +124,7 @@ fn draw_load(d: &mut Draw<'_>, timeout: u64) -> LoadSetup {
         timeout: timeout * d.between(1, 8),
         attempts: d.between(1, 6) as u32,
         sessionless_ppm: d.between(100_000, 600_000) as u32,
+        sticking_ppm: 0,
         weights,
         latency: d.log_uniform(10, timeout / 40),
         padding: if d.below(3) == 0 { 0 } else { d.log_uniform(16, 2_048) },
@@ -188,6 +193,37 @@ fn draw_speed(setup: &mut Setup, choices: &mut Choices) {
     }
     if let (true, bytes_per_second, queue_bytes) = link {
         (setup.network.bytes_per_second, setup.network.queue_bytes) = (bytes_per_second, queue_bytes);
+    }
+}
+
+/// Another cluster on the same network, and clients that stay with one node: from a stream of its own, so that it changes
+/// no older draw.
+fn draw_neighbours(setup: &mut Setup, choices: &mut Choices) {
+    let stream = choices.stream("neighbours", 0, 0);
+    let mut d = Draw::new(choices, stream);
+    setup.network.foreign_ppm = intensity(&mut d, setup.mode, 50_000);
+    setup.load.sticking_ppm = if d.below(2) == 0 { 0 } else { d.between(100_000, 600_000) as u32 };
+}
+
+/// How long a life lasts at most, in election timeouts, where there are many.
+const YOUTH: u64 = 12;
+
+/// One run in twelve is many short lives: what can only go wrong with the first entries, the first snapshot and the first
+/// restart is met once a life. Everything that is once a life comes early and often.
+fn draw_youth(setup: &mut Setup, choices: &mut Choices) {
+    let stream = choices.stream("youth", 0, 0);
+    let mut d = Draw::new(choices, stream);
+    if !one_in(&mut d, 12) {
+        return;
+    }
+    setup.lives = (setup.horizon / (setup.settings.election_timeout * YOUTH)) as u32;
+    setup.events = u64::from(setup.lives) * d.between(300, 1_000);
+    if setup.settings.snapshot_after_bytes < u64::MAX {
+        setup.settings.snapshot_after_bytes = d.log_uniform(100, 2_000);
+    }
+    let crash = &mut setup.crash;
+    for ppm in [&mut crash.action_ppm, &mut crash.disk_ppm, &mut crash.recovery_ppm] {
+        *ppm = ppm.saturating_mul(8).min(200_000);
     }
 }
 

@@ -7,11 +7,13 @@
 //! Nothing happens between two events, so idle time costs nothing. What each event does is in the file of its subject.
 
 mod actions;
+mod aimed;
 mod clients;
 mod datagrams;
 mod disks;
 mod events;
 mod faults;
+mod foreign;
 mod lifecycle;
 mod liveness;
 pub(crate) mod office;
@@ -34,10 +36,12 @@ use crate::marks::Watch;
 use crate::network::Network;
 use crate::node::Node;
 use crate::oracle::Oracles;
+use crate::schedule::FaultKind;
 use crate::swarm::Setup;
 use crate::trace::{Fingerprint, Trace};
 use crate::workload::Workload;
 
+use aimed::Again;
 use clients::{Reply, Request};
 use events::{Event, Planned};
 use liveness::Phase;
@@ -45,6 +49,8 @@ use slab::Slab;
 
 /// Events at one moment: a burst of clients makes some hundreds, and more than this is a loop.
 const STEPS_AT_ONCE_MAX: u64 = 100_000;
+/// What waited for a paused process reaches it within so many microseconds.
+const WAKE_SPREAD: u64 = 4;
 
 /// Everything there is in a run. A clone goes on exactly as the original does.
 #[derive(Clone, Debug)]
@@ -62,6 +68,14 @@ pub(crate) struct World<S: Machine, W> {
     choices: Choices,
     /// For faults that must pick something when they strike.
     fault_stream: Stream,
+    /// For the order in which a paused process meets what waited for it.
+    wake_stream: Stream,
+    /// For what another cluster says.
+    foreign_stream: Stream,
+    /// The fault that made a node's clock slow, and the node.
+    slow_clock: Option<(u32, usize)>,
+    /// The leader whose old answers are to come again.
+    old_answers: Option<Again>,
     /// For answers on their way to clients.
     client_stream: Stream,
     nodes: Vec<Node<S>>,
@@ -100,12 +114,18 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         for (number, member) in (0..).zip(&members) {
             nodes.push(Node::new(&setup, &mut choices, number, *member, &founding));
         }
-        let network = Network::new(setup.network.clone(), voters, &mut choices);
+        let keeps = setup.faults.iter().any(|fault| fault.what == FaultKind::OldAnswers);
+        let network = Network::new(setup.network.clone(), voters, keeps, &mut choices);
         let mut clients = Vec::new();
         for client in 0..setup.load.clients {
             let stream = choices.stream("client", client.into(), 0);
             let sessionless = choices.chance(stream, setup.load.sessionless_ppm);
-            clients.push(Client::new(stream, client.into(), sessionless));
+            let sticks = choices.chance(stream, setup.load.sticking_ppm);
+            let mut one = Client::new(stream, client.into(), sessionless, sticks);
+            if sticks {
+                one.node = choices.below(stream, voters as u64) as usize;
+            }
+            clients.push(one);
         }
         let mut world = World {
             now: 0,
@@ -114,6 +134,10 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             queue: BinaryHeap::new(),
             planned: 0,
             fault_stream: choices.stream("fault", 0, 0),
+            wake_stream: choices.stream("wake", 0, 0),
+            foreign_stream: choices.stream("foreign", 0, 0),
+            slow_clock: None,
+            old_answers: None,
             client_stream: choices.stream("client-network", 0, 0),
             choices,
             nodes,
@@ -136,6 +160,11 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         };
         world.plan_beginnings();
         world
+    }
+
+    /// What outlives it: the source of decisions, and what was written down.
+    pub(crate) fn into_records(self) -> (Choices, Trace) {
+        (self.choices, self.trace)
     }
 
     fn plan_beginnings(&mut self) {
@@ -220,7 +249,11 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             Event::FaultEnds { fault } => {
                 self.count_event(event, 0);
                 self.network.mend(fault);
-                Ok(())
+                self.end_slow_clock(fault)
+            }
+            Event::FaultGoesOn { fault } => {
+                self.count_event(event, 0);
+                self.old_answers_go_on(fault)
             }
             Event::Compact { fault } => {
                 self.count_event(event, 0);
@@ -245,14 +278,17 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         }
     }
 
-    /// A paused node gets its events when it goes on. True: it was put off.
-    fn put_off(&mut self, node: usize, event: Event) -> bool {
+    /// A paused node gets its events when it goes on, in any order: a process that wakes finds its timers, its socket and
+    /// its clients at once. Until when the event was put off, if it was.
+    fn put_off(&mut self, node: usize, event: Event) -> Option<u64> {
         let until = self.nodes[node].condition.paused_until;
-        if self.now < until {
-            self.counts.add(Effect::Pauses);
-            self.plan(until, event);
+        if self.now >= until {
+            return None;
         }
-        self.now < until
+        self.counts.add(Effect::Pauses);
+        let at = until + self.choices.below(self.wake_stream, WAKE_SPREAD);
+        self.plan(at, event);
+        Some(at)
     }
 
     fn tick(&mut self, node: usize, generation: u32, event: Event) -> Result<(), Failure> {
@@ -265,8 +301,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             // Planned before an earlier one was, or put off.
             Some(_) | None => return Ok(()),
         }
-        if self.put_off(node, event) {
-            let until = self.nodes[node].condition.paused_until;
+        if let Some(until) = self.put_off(node, event) {
             if let Some(running) = self.nodes[node].running_mut() {
                 running.tick_at = Some(until);
             }

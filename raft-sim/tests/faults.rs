@@ -5,11 +5,11 @@ use raft_sim::choices::Choices;
 use raft_sim::counts::Effect;
 use raft_sim::run::RunOptions;
 use raft_sim::run::{RunReport, run_seed};
-use raft_sim::schedule::{Fault, FaultKind, MESSAGE_KINDS, Shape, Target};
+use raft_sim::schedule::{Deception, Fault, FaultKind, MESSAGE_KINDS, Shape, Target};
 use raft_sim::swarm::{self, Mode, Setup};
 
 /// Faults that are injected, by what they count as.
-const INJECTED: [Effect; 43] = [
+const INJECTED: [Effect; 48] = [
     Effect::DuplicateDelivered,
     Effect::CorruptRefused,
     Effect::MisaddressedRefused,
@@ -24,6 +24,10 @@ const INJECTED: [Effect; 43] = [
     Effect::DroppedLeader,
     Effect::DroppedKind,
     Effect::DroppedOvertake,
+    Effect::DroppedUnheard,
+    Effect::LateToLeader,
+    Effect::AnsweredAgain,
+    Effect::OtherClusters,
     Effect::Kill,
     Effect::KillInWrite,
     Effect::PowerLoss,
@@ -39,6 +43,7 @@ const INJECTED: [Effect; 43] = [
     Effect::Pauses,
     Effect::SlowNodes,
     Effect::ClockJumps,
+    Effect::SlowClocks,
     Effect::ClocksSetBack,
     Effect::ClocksSetBackFar,
     Effect::SyncErrors,
@@ -205,6 +210,25 @@ fn each_delay_is_counted() {
 }
 
 #[test]
+fn each_aim_at_the_leader_is_counted() {
+    let stale = FaultKind::StaleLeader;
+    let cut = [Effect::DroppedLeader];
+    let again = [Effect::DroppedLeader, Effect::DroppedKind, Effect::DuplicateDelivered];
+    for (what, effect, with) in [
+        (stale(Deception::LateAnswers), Effect::LateToLeader, &[Effect::DroppedUnheard][..]),
+        (stale(Deception::LateAnswers), Effect::DroppedUnheard, &[Effect::LateToLeader]),
+        (stale(Deception::Pause), Effect::Pauses, &[]),
+        (stale(Deception::SlowClock(4)), Effect::SlowClocks, &cut),
+        (FaultKind::OldAnswers, Effect::AnsweredAgain, &again),
+    ] {
+        let mut setup = with_fault(&what);
+        // The steps of one last longer than the gap to the next.
+        setup.faults = setup.faults.into_iter().step_by(3).collect();
+        assert_counts(&format!("{what:?}"), setup, effect, with);
+    }
+}
+
+#[test]
 fn each_fault_of_the_links_is_counted() {
     let on = 100_000;
     let with = |change: &dyn Fn(&mut Setup)| {
@@ -220,9 +244,11 @@ fn each_fault_of_the_links_is_counted() {
         ("spikes", with(&|setup| setup.network.spike_ppm = on), Effect::Reordered),
         ("old packets", with(&|setup| setup.network.old_ppm = on), doubled),
         ("corruption", with(&|setup| setup.network.corrupt_ppm = on), Effect::CorruptRefused),
+        ("another cluster", with(&|setup| setup.network.foreign_ppm = on), Effect::OtherClusters),
         ("misdirection", with(&|setup| setup.network.misdirect_ppm = on), Effect::MisaddressedRefused),
     ] {
-        assert_counts(name, setup, effect, &[]);
+        let with = if name == "another cluster" { &[Effect::MisaddressedRefused][..] } else { &[] };
+        assert_counts(name, setup, effect, with);
     }
 }
 
@@ -255,7 +281,7 @@ fn a_host_may_ask_for_snapshots_and_overtake_a_leader_with_them() {
     assert!(asked > 0 && frozen > 0, "nobody took a snapshot:\n{report}");
     setup.faults.clear();
     assert_eq!(run(setup).counts.get(Effect::SnapshotsFrozen), 0, "nobody asked, and the policy wants none");
-    let with = [Effect::SnapshotsAsked];
+    let with = [Effect::SnapshotsAsked, Effect::Stalls];
     assert_counts("overtake", with_fault(&FaultKind::Overtake), Effect::DroppedOvertake, &with);
 }
 

@@ -39,6 +39,8 @@ fn name(what: &FaultKind) -> &'static str {
         FaultKind::RotUnnoticed(..) => "rot under a running node",
         FaultKind::Snapshot(_) => "snapshot",
         FaultKind::Overtake => "leader overtaken",
+        FaultKind::StaleLeader(_) => "stale leader",
+        FaultKind::OldAnswers => "old answers",
         FaultKind::Partition { shape: Shape::Isolate, .. } => "isolate one",
         FaultKind::Partition { shape: Shape::Halves, .. } => "halves",
         FaultKind::Partition { shape: Shape::OneWay, .. } => "one way",
@@ -48,15 +50,16 @@ fn name(what: &FaultKind) -> &'static str {
         FaultKind::Partition { shape: Shape::Kinds, .. } => "by message kind",
         // Overtake makes a partition of its own when it strikes; none is planned as such.
         FaultKind::Partition { shape: Shape::Overtake, .. } => "leader overtaken",
+        FaultKind::Partition { shape: Shape::Unheard, .. } => "stale leader",
         FaultKind::Hold { .. } => "hold",
         FaultKind::Clog { .. } => "clog",
     }
 }
 
-const SCHEDULED_KINDS: usize = 25;
+const SCHEDULED_KINDS: usize = 27;
 
 /// Faults without a schedule, with their intensities.
-fn intensities(setup: &Setup) -> [(&'static str, u32); 11] {
+fn intensities(setup: &Setup) -> [(&'static str, u32); 12] {
     let (network, crash) = (&setup.network, &setup.crash);
     [
         ("loss", network.loss_ppm),
@@ -66,6 +69,7 @@ fn intensities(setup: &Setup) -> [(&'static str, u32); 11] {
         ("old packets", network.old_ppm),
         ("corruption", network.corrupt_ppm),
         ("misdirection", network.misdirect_ppm),
+        ("another cluster", network.foreign_ppm),
         ("crash before an action", crash.action_ppm),
         ("crash at a disk operation", crash.disk_ppm),
         ("crash in recovery", crash.recovery_ppm),

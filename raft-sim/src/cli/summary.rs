@@ -46,9 +46,7 @@ impl Totals {
         self.operations.push(report.counts.get(Effect::OpsOk));
         self.virtual_seconds += report.virtual_time / 1_000_000;
         self.marks.add(&report.marks);
-        for (effect, _) in EFFECTS {
-            self.counts.add_many(*effect, report.counts.get(*effect));
-        }
+        self.counts.add_all(&report.counts);
         if let (Some(failure), Some(line)) = (&report.failure, report.failure_line()) {
             self.failures.push((failure.kind, line));
         }

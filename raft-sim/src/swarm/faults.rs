@@ -2,7 +2,7 @@
 
 use super::{Mode, Setup};
 use crate::choices::{Choices, Draw};
-use crate::schedule::{Fault, FaultKind, MESSAGE_KINDS, Shape, Target};
+use crate::schedule::{Deception, Fault, FaultKind, MESSAGE_KINDS, Shape, Target};
 
 /// A bound on a schedule's length, whatever the intensities.
 const FAULTS_MAX: usize = 600;
@@ -34,10 +34,12 @@ enum Kind {
     RotUnnoticed,
     Snapshot,
     Overtake,
+    StaleLeader,
+    OldAnswers,
 }
 
 /// Each kind with the shortest mean gap and the longest mean duration, both in hundredths of an election timeout.
-const KINDS: [(Kind, u64, u64); 25] = [
+const KINDS: [(Kind, u64, u64); 27] = [
     (Kind::Kill, 300, 300),
     (Kind::PowerLoss, 300, 300),
     (Kind::KillThenPowerLoss, 500, 300),
@@ -63,6 +65,8 @@ const KINDS: [(Kind, u64, u64); 25] = [
     (Kind::Snapshot, 200, 1),
     (Kind::Overtake, 300, 800),
     (Kind::ClockBack, 500, 1),
+    (Kind::StaleLeader, 500, 400),
+    (Kind::OldAnswers, 500, 400),
 ];
 
 /// Kinds that are held, by the numbers of [`message_kind`](crate::schedule::message_kind): each once, and those of
@@ -92,7 +96,9 @@ fn draw_kind(
     let duration_mean = hundredth * d.log_uniform(1, duration);
     let possible = match kind {
         // A damaged node needs others that are not.
-        Kind::Rot | Kind::RotUnnoticed | Kind::Overtake => setup.voters >= 3,
+        Kind::Rot | Kind::RotUnnoticed | Kind::Overtake | Kind::StaleLeader | Kind::OldAnswers => {
+            setup.voters >= 3
+        }
         Kind::Bridge | Kind::Ring => setup.voters >= 4,
         Kind::Isolate
         | Kind::Halves
@@ -128,7 +134,11 @@ fn draw_kind(
     let before = faults.len();
     let mut at = d.exponential(gap_mean);
     while at < setup.horizon && faults.len() - before < FAULTS_MAX {
-        let duration = 1 + d.exponential(duration_mean);
+        let duration = match kind {
+            // Long enough for an election and a write: the others wait for up to two timeouts before they campaign.
+            Kind::StaleLeader | Kind::OldAnswers => hundredth * d.between(200, duration),
+            _ => 1 + d.exponential(duration_mean),
+        };
         let what = draw_what(setup, d, kind);
         faults.push(Fault { at, duration, what });
         at += 1 + d.exponential(gap_mean);
@@ -164,6 +174,12 @@ fn draw_what(setup: &Setup, d: &mut Draw<'_>, kind: Kind) -> FaultKind {
         }
         Kind::Snapshot => FaultKind::Snapshot(if leader { target } else { Target::Nodes(several) }),
         Kind::Overtake => FaultKind::Overtake,
+        Kind::StaleLeader => FaultKind::StaleLeader(match number % 3 {
+            0 => Deception::LateAnswers,
+            1 => Deception::Pause,
+            _ => Deception::SlowClock(2 + (number >> 2) as u32 % 7),
+        }),
+        Kind::OldAnswers => FaultKind::OldAnswers,
         Kind::Isolate => partition(Shape::Isolate, split(voters, one), every),
         Kind::Halves => partition(Shape::Halves, split(voters, half(voters, number)), every),
         Kind::OneWay => {

@@ -22,6 +22,8 @@ pub struct Setup {
     pub mode: Mode,
     /// Members, all voters.
     pub voters: u8,
+    /// So many clusters one after the other, each fresh, share the events, the horizon and the faults.
+    pub lives: u32,
     /// The chaos ends after so many events,
     pub events: u64,
     /// or at this time, in microseconds.
@@ -46,13 +48,37 @@ pub struct Setup {
 pub(super) const RATE_MAX: u64 = 1 << 40;
 
 impl Setup {
+    /// What one of the lives starts from: its share of the time, and the faults that strike in it.
+    pub(crate) fn of_life(&self, life: u32) -> Setup {
+        let lives = u64::from(self.lives.max(1));
+        let horizon = self.horizon / lives;
+        let begin = horizon * u64::from(life);
+        let mut own = Setup { lives: 1, events: self.events / lives, horizon, ..self.clone() };
+        own.faults.retain(|fault| (begin..begin + horizon).contains(&fault.at));
+        for fault in &mut own.faults {
+            fault.at -= begin;
+        }
+        own
+    }
+
     /// Checks that a world can be made of this, whoever wrote it.
     ///
     /// # Errors
     /// The first number that can't be.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let Setup {
-            voters, events, horizon, settings, network, disk, crash, load, clock_ppm, faults, ..
+            voters,
+            lives,
+            events,
+            horizon,
+            settings,
+            network,
+            disk,
+            crash,
+            load,
+            clock_ppm,
+            faults,
+            ..
         } = self;
         let spans = [
             (*horizon, "horizon"),
@@ -82,6 +108,7 @@ impl Setup {
             (network.old_ppm, "network.old_ppm"),
             (network.corrupt_ppm, "network.corrupt_ppm"),
             (network.misdirect_ppm, "network.misdirect_ppm"),
+            (network.foreign_ppm, "network.foreign_ppm"),
             (crash.action_ppm, "crash.action_ppm"),
             (crash.disk_ppm, "crash.disk_ppm"),
             (crash.recovery_ppm, "crash.recovery_ppm"),
@@ -89,6 +116,7 @@ impl Setup {
             (crash.power_ppm, "crash.power_ppm"),
             (load.burst_ppm, "load.burst_ppm"),
             (load.sessionless_ppm, "load.sessionless_ppm"),
+            (load.sticking_ppm, "load.sticking_ppm"),
         ];
         let is_whole = |bytes: u64| bytes.is_multiple_of(SECTOR as u64) && (4_096..=1 << 30).contains(&bytes);
         let weights = load.weights;
@@ -96,6 +124,7 @@ impl Setup {
         let rules = [
             ((1..=15).contains(voters), "voters", "must be from 1 to 15"),
             ((1..=1 << 32).contains(events), "events", "must be from 1 to 2^32"),
+            ((1..=100_000).contains(lives), "lives", "must be from 1 to 100,000"),
             ((1..=100).contains(&network.asymmetry), "network.asymmetry", "must be from 1 to 100"),
             (
                 is_rate(network.bytes_per_second),
@@ -144,6 +173,7 @@ impl Fault {
         let more = match self.what {
             FaultKind::Slow(_, factor) => u64::from(factor) << 20,
             FaultKind::ClockJump(_, by) | FaultKind::ClockBack(_, by) => by,
+            FaultKind::StaleLeader(_) | FaultKind::OldAnswers => self.duration.saturating_mul(4),
             FaultKind::Kill(_)
             | FaultKind::PowerLoss(_)
             | FaultKind::KillThenPowerLoss(_)
@@ -209,6 +239,8 @@ pub struct NetworkSetup {
     pub bytes_per_second: u64,
     /// until so many bytes wait: what comes then is lost.
     pub queue_bytes: u64,
+    /// It is followed by one of another cluster whose members have the same numbers.
+    pub foreign_ppm: u32,
 }
 
 /// The disks. Times are in microseconds.
@@ -265,6 +297,8 @@ pub struct LoadSetup {
     pub attempts: u32,
     /// Of the clients, so many have no session.
     pub sessionless_ppm: u32,
+    /// So many stay with one node, whatever it answers.
+    pub sticking_ppm: u32,
     /// Weights of put, delete, compare-and-set, increment, get.
     pub weights: [u32; 5],
     /// A request or an answer takes up to this.

@@ -118,6 +118,9 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             running.leads = leads;
             running.electing = electing;
         }
+        if leads || change.role == RoleName::Candidate {
+            self.answer_again(node, leads);
+        }
         self.check_office(node, change)
     }
 

@@ -145,7 +145,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
 
     fn ask_node(&mut self, client: usize, body: Body<S>) {
         let stream = self.clients[client].stream;
-        let stay = self.choices.below(stream, 4) != 3;
+        let stay = self.choices.below(stream, 4) != 3 || self.clients[client].sticks;
         let nodes = self.reachable();
         let node = if stay && nodes >> self.clients[client].node & 1 == 1 {
             self.clients[client].node
@@ -173,7 +173,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
 
     pub(super) fn request_arrives(&mut self, id: u32, event: Event) -> Result<(), Failure> {
         let Some(node) = self.requests.get(id).map(|request| request.node) else { return Ok(()) };
-        if !self.nodes[node].is_down() && self.put_off(node, event) {
+        if !self.nodes[node].is_down() && self.put_off(node, event).is_some() {
             return Ok(());
         }
         let Some(request) = self.requests.remove(id) else { return Ok(()) };
@@ -350,6 +350,9 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
 
     /// Next time it asks another node.
     fn leave(&mut self, client: usize) {
+        if self.clients[client].sticks && !self.is_closing() {
+            return;
+        }
         let stream = self.clients[client].stream;
         let others: Vec<usize> = crate::schedule::nodes_of(self.reachable())
             .filter(|node| *node != self.clients[client].node)

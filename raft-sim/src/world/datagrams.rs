@@ -17,8 +17,14 @@ use crate::schedule::message_kind;
 use crate::workload::Workload;
 
 impl<S: Machine, W: Workload<S>> World<S, W> {
-    /// A message leaves, in as many datagrams as it needs.
+    /// A message leaves.
     pub(super) fn send(&mut self, node: usize, envelope: &Envelope) {
+        self.send_datagrams(node, envelope);
+        self.send_foreign(node, envelope);
+    }
+
+    /// A message is sent, in as many datagrams as it needs.
+    pub(super) fn send_datagrams(&mut self, node: usize, envelope: &Envelope) {
         let World { nodes, network, choices, counts, queue, planned, now, members, .. } = self;
         let Some(to) = members.iter().position(|member| *member == envelope.to) else { return };
         let kind = message_kind(&envelope.message);
@@ -46,7 +52,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     pub(super) fn deliver(&mut self, id: u32) -> Result<(), Failure> {
         let event = Event::Deliver { packet: id };
         let to = usize::from(self.network.packet(id).to);
-        if !self.nodes[to].is_down() && self.put_off(to, event) {
+        if !self.nodes[to].is_down() && self.put_off(to, event).is_some() {
             return Ok(());
         }
         match self.network.arrive(self.now, id, &mut self.counts) {
@@ -115,7 +121,12 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     /// A node takes a message. Whether it was a piece of a long transfer.
     fn take(&mut self, (from, to): (usize, usize), now: Instant, envelope: Envelope) -> bool {
         self.counts.add(Effect::Messages);
-        self.oracles.delivered(to, &envelope);
+        // To the oracles it was never said, so whatever it brings about is a fault of who took it.
+        if self.is_foreign(&envelope) {
+            self.counts.add(Effect::OtherClusters);
+        } else {
+            self.oracles.delivered(to, &envelope);
+        }
         self.say(Some(to), "receive", || format!("from {}: {:?}", envelope.from, envelope.message));
         let World { nodes, counts, watch, .. } = self;
         let Some(running) = nodes[to].running_mut() else { return false };

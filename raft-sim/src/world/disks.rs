@@ -41,7 +41,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
 
     /// Whether an operation ends now: its process is still there, and neither it nor its disk stands still.
     pub(super) fn is_op_over(&mut self, node: usize, generation: u32, event: Event) -> bool {
-        if self.nodes[node].generation != generation || self.put_off(node, event) {
+        if self.nodes[node].generation != generation || self.put_off(node, event).is_some() {
             return false;
         }
         let stalled_until = self.nodes[node].condition.stalled_until;

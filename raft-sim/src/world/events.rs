@@ -37,6 +37,8 @@ pub(super) enum Event {
     FaultBegins { fault: u32 },
     /// It ends.
     FaultEnds { fault: u32 },
+    /// A fault that has several steps takes the next one.
+    FaultGoesOn { fault: u32 },
     /// The nodes that overtake a leader take snapshots.
     Compact { fault: u32 },
 }
@@ -58,6 +60,7 @@ impl Event {
             Event::WritingDone { node, .. } => (11, node.into()),
             Event::ReadDone { node, .. } => (12, node.into()),
             Event::Compact { fault } => (13, fault.into()),
+            Event::FaultGoesOn { fault } => (14, fault.into()),
         }
     }
 }

@@ -77,6 +77,8 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
                 }
             }
             FaultKind::Overtake => self.overtake(number, fault.duration)?,
+            FaultKind::StaleLeader(how) => self.deceive(number, how, fault.duration)?,
+            FaultKind::OldAnswers => self.begin_old_answers(number, fault.duration)?,
             FaultKind::Partition { shape, cut, messages } => {
                 self.network.cut(number, shape, self.cut_of(shape, cut), messages);
                 self.plan(until, Event::FaultEnds { fault: number });
@@ -139,6 +141,10 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         let alone = (0..cut.len()).find(|node| cut[*node].count_ones() > 1);
         self.network.cut(number, Shape::Overtake, cut, u32::MAX);
         if let Some(alone) = alone {
+            // Half of the time its disk stalls too, so that the tail is still on its way there when the snapshot comes.
+            if self.choices.below(self.fault_stream, 2) == 1 {
+                self.nodes[alone].condition.stalled_until = self.now + 2 * duration;
+            }
             self.grow_tail(alone)?;
         }
         for step in 1..=COMPACTIONS {
@@ -150,7 +156,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     }
 
     /// Entries that will not be committed, unless the node is no leader after all.
-    fn grow_tail(&mut self, node: usize) -> Result<(), Failure> {
+    pub(super) fn grow_tail(&mut self, node: usize) -> Result<(), Failure> {
         if self.now < self.nodes[node].condition.paused_until {
             return Ok(());
         }
