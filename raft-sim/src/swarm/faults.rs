@@ -134,11 +134,10 @@ fn draw_kind(
     let before = faults.len();
     let mut at = d.exponential(gap_mean);
     while at < setup.horizon && faults.len() - before < FAULTS_MAX {
-        let duration = match kind {
-            // Long enough for an election and a write: the others wait for up to two timeouts before they campaign.
-            Kind::StaleLeader | Kind::OldAnswers => hundredth * d.between(200, duration),
-            _ => 1 + d.exponential(duration_mean),
-        };
+        // An aim takes an election and a write: the others wait for up to two timeouts before they campaign.
+        let is_aimed = matches!(kind, Kind::StaleLeader | Kind::OldAnswers);
+        let duration =
+            if is_aimed { hundredth * d.between(200, duration) } else { 1 + d.exponential(duration_mean) };
         let what = draw_what(setup, d, kind);
         faults.push(Fault { at, duration, what });
         at += 1 + d.exponential(gap_mean);

@@ -217,7 +217,12 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     ) -> Result<(), Failure> {
         match outcome {
             Outcome::Answer(_) => self.oracles.read_answered(node, ticket)?,
-            _ => self.oracles.read_ended(node, ticket),
+            Outcome::Done(_)
+            | Outcome::Opened(_)
+            | Outcome::Lost
+            | Outcome::Unknown
+            | Outcome::Refused(_)
+            | Outcome::Expired => self.oracles.read_ended(node, ticket),
         }
         let running = self.nodes[node].running_mut();
         match running.and_then(|running| running.tickets.remove(&ticket)) {
