@@ -230,9 +230,11 @@ impl Clock {
         self.offset += shown as i64 - self.at(now).0 as i64;
     }
 
-    /// From now on it goes at its own rate.
-    pub(crate) fn recover(&mut self, now: u64) {
+    /// From now on it goes at its own rate. Says whether it did not.
+    pub(crate) fn recover(&mut self, now: u64) -> bool {
+        let was_slow = self.share != PPM as u32;
         self.slow_down(now, PPM as u32);
+        was_slow
     }
 
     /// Sets it back, no further than to zero. Says how far it went.

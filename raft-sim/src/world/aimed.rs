@@ -48,6 +48,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
                 self.slow_clock = Some((number, leader));
                 let ppm = PPM / u64::from(factor.max(1));
                 self.nodes[leader].clock.slow_down(self.now, ppm as u32);
+                self.excuse_office(leader);
                 self.network.cut(number, Shape::Leader, self.apart(&[leader]), u32::MAX);
                 self.plan(until, Event::FaultEnds { fault: number });
             }
@@ -60,6 +61,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         let Some((_, node)) = self.slow_clock.filter(|(of, _)| *of == fault) else { return Ok(()) };
         self.slow_clock = None;
         self.nodes[node].clock.recover(self.now);
+        self.excuse_office(node);
         // What was planned by the slow clock is late now.
         self.drain(node)
     }

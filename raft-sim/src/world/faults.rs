@@ -49,9 +49,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
                 for node in self.targets(target) {
                     self.counts.add(Effect::ClockJumps);
                     self.nodes[node].clock.jump(by);
-                    if let Some(office) = self.nodes[node].office_mut() {
-                        office.excuse();
-                    }
+                    self.excuse_office(node);
                     // Whatever was planned by the old clock is late now.
                     self.drain(node)?;
                 }

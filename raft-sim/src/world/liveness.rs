@@ -156,7 +156,9 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
 
     fn heal_node(&mut self, node: usize) -> Result<(), Failure> {
         self.nodes[node].condition = Condition::default();
-        self.nodes[node].clock.recover(self.now);
+        if self.nodes[node].clock.recover(self.now) {
+            self.excuse_office(node);
+        }
         let generation = self.nodes[node].generation;
         if self.nodes[node].is_down() {
             self.plan(self.now, Event::Start { node: node as u8, generation });

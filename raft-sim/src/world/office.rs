@@ -20,7 +20,7 @@ pub(crate) struct Office {
     heard: Vec<Option<(Boot, u64)>>,
     /// When a batch of its log was synced.
     synced: Option<u64>,
-    /// Its clock jumped ahead: how much time it counted can't be seen.
+    /// Its clock jumped ahead or changed its rate: how much time it counted can't be seen.
     is_excused: bool,
 }
 
@@ -30,7 +30,7 @@ impl Office {
         self.synced = Some(now);
     }
 
-    /// The clock jumped ahead.
+    /// The clock jumped ahead, or changed its rate.
     pub(super) fn excuse(&mut self) {
         self.is_excused = true;
     }
@@ -95,6 +95,13 @@ impl Answer {
 }
 
 impl<S: Machine, W: Workload<S>> World<S, W> {
+    /// How much time a node counted can't be seen any more: if it leads, it may give way when it likes.
+    pub(super) fn excuse_office(&mut self, node: usize) {
+        if let Some(office) = self.nodes[node].office_mut() {
+            office.excuse();
+        }
+    }
+
     /// A node's role changed: whoever gave up its office had a reason.
     pub(super) fn check_office(&mut self, node: usize, change: &RoleChange) -> Result<(), Failure> {
         let (now, nodes) = (self.now, self.nodes.len());
