@@ -30,6 +30,7 @@ effects! {
     AnsweredAgain "answers of an earlier term delivered again to who leads or campaigns once more",
     OtherClusters "messages of another cluster or epoch refused",
     DroppedLoss "datagrams lost",
+    DroppedNoise "datagrams lost while the healed core was to settle",
     DroppedIsolate "datagrams dropped: isolate one",
     DroppedHalves "datagrams dropped: halves",
     DroppedOneWay "datagrams dropped: one way",
@@ -110,6 +111,7 @@ effects! {
     SessionsOpened "sessions opened",
     ReadsOnFollowers "reads answered by a node that does not lead",
     ReadsOfOthers "reads that saw another client's write",
+    CalmLooks "looks at clusters in the chaos that nothing had struck for long",
     CoreSmallerThanCluster "liveness with a proper subset",
 }
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::choices::{Choices, PPM, Stream};
 use crate::counts::{Counts, Effect};
 use crate::schedule::{Shape, kinds};
-use crate::swarm::NetworkSetup;
+use crate::swarm::{NetworkSetup, Noise};
 
 /// A datagram on its way.
 #[derive(Clone, Debug, Default)]
@@ -48,8 +48,9 @@ pub(crate) struct Network {
     stretches: Vec<Stretch>,
     /// By receiver, the last answers that were sent to it; empty unless the schedule has them come again.
     kept: Vec<Kept>,
-    /// Links between these nodes have latency and nothing else.
+    /// Links between these nodes do what `quiet` says, and none of the rest.
     healed: u16,
+    quiet: NetworkSetup,
 }
 
 #[derive(Clone, Debug)]
@@ -172,7 +173,8 @@ impl Network {
         }
         let kept = if keeps { vec![Kept::default(); nodes] } else { Vec::new() };
         let (packets, free, cuts, holds) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Network { setup, nodes, links, packets, free, cuts, holds, stretches: Vec::new(), kept, healed: 0 }
+        let (quiet, stretches) = (setup.healed(), Vec::new());
+        Network { setup, nodes, links, packets, free, cuts, holds, stretches, kept, healed: 0, quiet }
     }
 
     /// Sends a datagram: calls `deliver(time, packet)` for each copy that will arrive.
@@ -188,13 +190,13 @@ impl Network {
             kept.add(out);
         }
         let healed = self.healed >> out.from & self.healed >> out.to & 1 == 1;
-        let setup = &self.setup;
+        let setup = if healed { &self.quiet } else { &self.setup };
         let link = &mut self.links[out.from * self.nodes + out.to];
         let stream = link.stream;
         link.sent += 1;
         let order = link.sent;
         // Two decisions for each datagram, and more only for what is rare.
-        let fate = if healed { Fate::Plain } else { Fate::of(setup, choices.below(stream, PPM)) };
+        let fate = Fate::of(setup, choices.below(stream, PPM));
         let latency = (setup.latency + choices.below(stream, setup.jitter + 1)) * link.factor;
         let Some(left) = link.leave(setup, counts, now, out.bytes.len() as u64) else {
             return counts.add(Effect::DroppedQueue);
@@ -211,6 +213,7 @@ impl Network {
         let mut flipped = None;
         match fate {
             Fate::Plain => {}
+            Fate::Lost if healed => return counts.add(Effect::DroppedNoise),
             Fate::Lost => return counts.add(Effect::DroppedLoss),
             Fate::Doubled => {
                 let again = at + choices.below(stream, latency * 4 + 2);
@@ -366,7 +369,7 @@ impl Network {
         self.cuts.retain(|cut| cut.fault != fault);
     }
 
-    /// All partitions and clogs end, and links inside the core have latency only from now on.
+    /// All partitions and clogs end, and links inside the core do no more from now on than a cluster must live with.
     pub(crate) fn heal(&mut self, core: u16) {
         self.cuts.clear();
         self.holds.clear();
@@ -376,6 +379,11 @@ impl Network {
             link.clogged_until = 0;
         }
         self.healed = core;
+    }
+
+    /// From now on links inside the core have latency only.
+    pub(crate) fn end_noise(&mut self) {
+        self.quiet = NetworkSetup { noise: Noise::default(), ..self.setup.clone() }.healed();
     }
 
     /// What is on its way from a node outside of the core to one inside, however late, is lost.

@@ -12,6 +12,7 @@ use crate::disk::VirtualDisk;
 use crate::disk_ops;
 use crate::machine::{Machine, Observed};
 use crate::swarm::Setup;
+use crate::world::headway::Headway;
 use crate::world::office::Office;
 
 /// One node.
@@ -29,6 +30,8 @@ pub(crate) struct Node<S: Machine> {
     /// Disk operations under way; one ends after the other.
     pub(crate) job: Option<Job>,
     pub(crate) condition: Condition,
+    /// How far it got, and when.
+    pub(crate) headway: Headway,
     /// Rot was injected, and the node is not yet known to be whole again.
     pub(crate) damaged: bool,
     /// No recovery has read the disk since the last rot.
@@ -138,6 +141,7 @@ impl<S: Machine> Node<S> {
             process: Process::Down,
             job: None,
             condition: Condition::default(),
+            headway: Headway::default(),
             damaged: false,
             rot_unread: false,
             abstained: false,

@@ -49,6 +49,8 @@ pub struct RunReport {
     pub events: u64,
     /// Microseconds of virtual time.
     pub virtual_time: u64,
+    /// The longest time for which a node that was well stood still, in hundredths of the time that it may.
+    pub longest_still: u64,
     /// How long the healed core took to settle, in hundredths of an election timeout.
     pub settled_in: u64,
     /// Effects.
@@ -108,6 +110,7 @@ pub(crate) fn run_with<S: Machine, W: Workload<S>>(
         fingerprint: Fingerprint::default().0,
         events: 0,
         virtual_time: 0,
+        longest_still: 0,
         settled_in: 0,
         failure: None,
         counts: Counts::default(),
@@ -154,6 +157,7 @@ fn run_life<S: Machine, W: Workload<S>>(
     report.fingerprint = world.fingerprint.0;
     report.events += world.events;
     report.virtual_time += world.now;
+    report.longest_still = report.longest_still.max(world.longest_still);
     report.settled_in = report.settled_in.max(world.closing_took());
     let (event, time) = (world.events, world.now);
     report.failure =
@@ -167,11 +171,16 @@ fn run_life<S: Machine, W: Workload<S>>(
 
 /// Chaos, then healing, then the last questions.
 fn run_world<S: Machine, W: Workload<S>>(world: &mut World<S, W>) -> Result<(), Failure> {
-    while !world.is_chaos_over() && world.step()? {}
-    world.heal()?;
     // Looking at every replica costs more than an event.
     const LOOK_EVERY: u64 = 16;
     let mut steps = 0u64;
+    while !world.is_chaos_over() && world.step()? {
+        steps += 1;
+        if steps.is_multiple_of(4 * LOOK_EVERY) {
+            world.check_calm()?;
+        }
+    }
+    world.heal()?;
     loop {
         steps += 1;
         if steps.is_multiple_of(LOOK_EVERY) && world.advance_closing()? {
@@ -247,6 +256,7 @@ impl RunReport {
             "events": self.events,
             "virtual_time": self.virtual_time,
             "settled_in": self.settled_in,
+            "longest_still": self.longest_still,
             "counts": counts,
             "marks": self.marks.to_map(),
             "failure": failure,

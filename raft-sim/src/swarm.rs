@@ -13,7 +13,7 @@ use crate::choices::{Choices, Draw};
 pub use settings::Settings;
 use setup::RATE_MAX;
 
-pub use setup::{CrashSetup, DiskSetup, LoadSetup, Mode, NetworkSetup, Setup};
+pub use setup::{CrashSetup, DiskSetup, LoadSetup, Mode, NetworkSetup, Noise, Setup};
 
 /// What a seed means.
 #[must_use]
@@ -51,6 +51,7 @@ pub fn draw(seed: u64, choices: &mut Choices) -> Setup {
     };
     draw_transfers(&mut setup, choices);
     draw_speed(&mut setup, choices);
+    draw_noise(&mut setup, choices);
     draw_neighbours(&mut setup, choices);
     draw_youth(&mut setup, choices);
     setup.faults = faults::draw(&setup, choices);
@@ -92,6 +93,7 @@ fn draw_network(d: &mut Draw<'_>, mode: Mode, timeout: u64) -> NetworkSetup {
         bytes_per_second: 0,
         queue_bytes: 0,
         foreign_ppm: 0,
+        noise: Noise::default(),
     }
 }
 
@@ -224,6 +226,25 @@ fn draw_youth(setup: &mut Setup, choices: &mut Choices) {
     let crash = &mut setup.crash;
     for ppm in [&mut crash.action_ppm, &mut crash.disk_ppm, &mut crash.recovery_ppm] {
         *ppm = ppm.saturating_mul(8).min(200_000);
+    }
+}
+
+/// In half of the runs the links of the healed core are not clean, either. From a stream of its own.
+fn draw_noise(setup: &mut Setup, choices: &mut Choices) {
+    let stream = choices.stream("noise", 0, 0);
+    let mut d = Draw::new(choices, stream);
+    let (mode, timeout) = (setup.mode, setup.settings.election_timeout);
+    let loss_max = setup::mild_ppm_max(&setup.settings, setup.load.padding);
+    let is_noisy = d.below(2) == 1 && mode != Mode::Control;
+    let noise = Noise {
+        loss_ppm: d.log_uniform(loss_max / 20, loss_max * 3 / 4) as u32,
+        duplicate_ppm: intensity(&mut d, mode, 200_000),
+        reorder_ppm: intensity(&mut d, mode, 250_000),
+        spike_ppm: intensity(&mut d, mode, loss_max as u32 / 4),
+        spike: d.log_uniform(timeout / 100, timeout / 2),
+    };
+    if is_noisy {
+        setup.network.noise = noise;
     }
 }
 

@@ -14,6 +14,7 @@ mod disks;
 mod events;
 mod faults;
 mod foreign;
+pub(crate) mod headway;
 mod lifecycle;
 mod liveness;
 pub(crate) mod office;
@@ -98,6 +99,10 @@ pub(crate) struct World<S: Machine, W> {
     phase: Phase,
     /// The empty state machine, with which each process begins.
     prototype: S,
+    /// When a fault last struck anybody; with those that last, when it ends.
+    struck: u64,
+    /// The longest time for which somebody who was well stood still, in hundredths of the bound.
+    pub(crate) longest_still: u64,
     /// What a core said of a peer that can't be, if no oracle saw it.
     violation: Option<String>,
 }
@@ -155,6 +160,8 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             trace,
             phase: Phase::Chaos,
             prototype,
+            struck: 0,
+            longest_still: 0,
             violation: None,
             setup,
         };

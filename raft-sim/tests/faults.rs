@@ -9,13 +9,14 @@ use raft_sim::schedule::{Deception, Fault, FaultKind, MESSAGE_KINDS, Shape, Targ
 use raft_sim::swarm::{self, Mode, Setup};
 
 /// Faults that are injected, by what they count as.
-const INJECTED: [Effect; 48] = [
+const INJECTED: [Effect; 49] = [
     Effect::DuplicateDelivered,
     Effect::CorruptRefused,
     Effect::MisaddressedRefused,
     Effect::BurstAfterClog,
     Effect::BurstAfterHold,
     Effect::DroppedLoss,
+    Effect::DroppedNoise,
     Effect::DroppedIsolate,
     Effect::DroppedHalves,
     Effect::DroppedOneWay,
@@ -239,6 +240,7 @@ fn each_fault_of_the_links_is_counted() {
     let doubled = Effect::DuplicateDelivered;
     for (name, setup, effect) in [
         ("loss", with(&|setup| setup.network.loss_ppm = on), Effect::DroppedLoss),
+        ("loss at the end", with(&|setup| setup.network.noise.loss_ppm = on), Effect::DroppedNoise),
         ("duplicates", with(&|setup| setup.network.duplicate_ppm = on), doubled),
         ("reordering", with(&|setup| setup.network.reorder_ppm = on), Effect::Reordered),
         ("spikes", with(&|setup| setup.network.spike_ppm = on), Effect::Reordered),

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use raft_sim::choices::Choices;
 use raft_sim::schedule::{FaultKind, Shape};
-use raft_sim::swarm::{self, Mode, Settings, Setup};
+use raft_sim::swarm::{self, Mode, Noise, Settings, Setup};
 
 const SEEDS: u64 = 2_000;
 
@@ -226,6 +226,15 @@ fn some_disks_and_links_are_slow_all_the_time_and_never_in_a_control() {
     let slowest =
         setups().iter().map(|setup| setup.settings.election_timeout / setup.disk.sync_steady.max(1)).min();
     assert_eq!(slowest, Some(3), "a sync takes up to a third of an election timeout");
+}
+
+#[test]
+fn half_of_the_runs_end_on_links_that_are_not_clean() {
+    let noisy = setups().iter().filter(|setup| setup.network.noise.loss_ppm > 0).count();
+    assert!((420..=520).contains(&per_mille(noisy, setups().len())), "{noisy}");
+    assert!(with_mode(Mode::Control).all(|setup| setup.network.noise == Noise::default()));
+    let most = setups().iter().map(|setup| setup.network.noise.loss_ppm).max();
+    assert!(most.is_some_and(|most| (60_000..=100_000).contains(&most)), "{most:?}");
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub(crate) struct Totals {
     events: Vec<u64>,
     operations: Vec<u64>,
     virtual_seconds: u64,
+    /// Of all runs, in hundredths of what is allowed.
+    longest_still: u64,
     counts: Counts,
     marks: Marks,
     failures: Vec<(FailureKind, String)>,
@@ -45,6 +47,7 @@ impl Totals {
         self.events.push(report.events);
         self.operations.push(report.counts.get(Effect::OpsOk));
         self.virtual_seconds += report.virtual_time / 1_000_000;
+        self.longest_still = self.longest_still.max(report.longest_still);
         self.marks.add(&report.marks);
         self.counts.add_all(&report.counts);
         if let (Some(failure), Some(line)) = (&report.failure, report.failure_line()) {
@@ -74,6 +77,7 @@ impl Totals {
         );
         row("virtual seconds", self.virtual_seconds, &format!("{} a second", rate(self.virtual_seconds)));
         self.print_effect(Effect::Elections);
+        row("longest standstill of a node that was well", self.longest_still, "hundredths of the bound");
         println!("operations");
         row(
             "answered",

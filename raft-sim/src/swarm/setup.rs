@@ -86,6 +86,7 @@ impl Setup {
             (network.jitter, "network.jitter"),
             (network.spike, "network.spike"),
             (network.old, "network.old"),
+            (network.noise.spike, "network.noise.spike"),
             (disk.write_latency, "disk.write_latency"),
             (disk.sync_latency, "disk.sync_latency"),
             (disk.sync_steady, "disk.sync_steady"),
@@ -109,6 +110,10 @@ impl Setup {
             (network.corrupt_ppm, "network.corrupt_ppm"),
             (network.misdirect_ppm, "network.misdirect_ppm"),
             (network.foreign_ppm, "network.foreign_ppm"),
+            (network.noise.loss_ppm, "network.noise.loss_ppm"),
+            (network.noise.duplicate_ppm, "network.noise.duplicate_ppm"),
+            (network.noise.reorder_ppm, "network.noise.reorder_ppm"),
+            (network.noise.spike_ppm, "network.noise.spike_ppm"),
             (crash.action_ppm, "crash.action_ppm"),
             (crash.disk_ppm, "crash.disk_ppm"),
             (crash.recovery_ppm, "crash.recovery_ppm"),
@@ -241,6 +246,60 @@ pub struct NetworkSetup {
     pub queue_bytes: u64,
     /// It is followed by one of another cluster whose members have the same numbers.
     pub foreign_ppm: u32,
+    /// What the links of the healed core still do, while it must settle.
+    pub noise: Noise,
+}
+
+/// What a cluster must live with. Probabilities are in parts per million of datagrams.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Noise {
+    /// Lost.
+    pub loss_ppm: u32,
+    /// Delivered twice.
+    pub duplicate_ppm: u32,
+    /// Delayed, so that others overtake it.
+    pub reorder_ppm: u32,
+    /// Delayed by up to `spike` microseconds.
+    pub spike_ppm: u32,
+    /// See `spike_ppm`.
+    pub spike: u64,
+}
+
+impl NetworkSetup {
+    /// What the links of the healed core do.
+    #[must_use]
+    pub(crate) fn healed(&self) -> NetworkSetup {
+        let Noise { loss_ppm, duplicate_ppm, reorder_ppm, spike_ppm, spike } = self.noise;
+        let (old_ppm, corrupt_ppm, misdirect_ppm) = (0, 0, 0);
+        NetworkSetup {
+            loss_ppm,
+            duplicate_ppm,
+            reorder_ppm,
+            spike_ppm,
+            spike,
+            old_ppm,
+            corrupt_ppm,
+            misdirect_ppm,
+            ..self.clone()
+        }
+    }
+
+    /// Whether the links do no more than what a cluster must live with, all the time.
+    #[must_use]
+    pub(crate) fn is_mild(&self, settings: &Settings, padding: u64) -> bool {
+        let late = self.loss_ppm + self.spike_ppm + self.corrupt_ppm + self.misdirect_ppm;
+        u64::from(late) <= mild_ppm_max(settings, padding)
+    }
+}
+
+/// How many datagrams may be lost, in parts per million, where a cluster must still live. What must arrive is an append
+/// with one entry, or a piece of a snapshot of a kilobyte, the least that either shrinks to: of the datagrams that it goes
+/// out in at most one is lost on average, and one message in three arrives whole.
+pub(super) fn mild_ppm_max(settings: &Settings, padding: u64) -> u64 {
+    let message = (padding + 128).max(1_024) + 256;
+    let content = settings.datagram_bytes_max.saturating_sub(63).max(1);
+    (PPM / (message / content + 1)).min(100_000)
 }
 
 /// The disks. Times are in microseconds.

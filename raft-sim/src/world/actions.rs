@@ -31,6 +31,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
                 ReplicaAction::Send(envelope) => {
                     self.oracles.sent(node, &envelope)?;
                     self.say(Some(node), "send", || format!("to {}: {:?}", envelope.to, envelope.message));
+                    self.nodes[node].headway.note_sent(self.now, &envelope);
                     self.send(node, &envelope);
                 }
                 ReplicaAction::Disk(batch) => {

@@ -23,6 +23,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         }
         let fault = self.setup.faults[number as usize].clone();
         let until = self.now + fault.duration;
+        self.struck = self.struck.max(until);
         let down = Some(fault.duration);
         self.say(None, "fault", || format!("{:?} for {} us", fault.what, fault.duration));
         match fault.what {

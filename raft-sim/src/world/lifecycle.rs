@@ -42,6 +42,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             Process::Running(_) => {}
         }
         self.counts.add(if power { Effect::PowerLoss } else { Effect::Kill });
+        self.struck = self.struck.max(self.now);
         self.interrupt_op(node);
         self.interrupt_writing(node);
         if power {
@@ -142,6 +143,8 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             format!("{} {:?} log after {base} to {last}", restored.boot(), restored.hard_state())
         });
         self.fingerprint.add(restored.boot().0);
+        self.struck = self.struck.max(self.now);
+        self.nodes[node].headway.restart(self.now);
         self.watch.started(node);
         self.nodes[node].rot_unread = false;
         self.nodes[node].abstained |= restored.hard_state().abstaining;

@@ -118,18 +118,30 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             self.nodes.iter().filter_map(|node| Some(node.running()?.replica.status().last.index.0));
         let entries = entries.max().unwrap_or(0).max(self.oracles.committed().0);
         let timeout = self.setup.settings.election_timeout;
-        // With the smallest window a follower that lacks the whole log gets an entry a round trip.
+        self.now + timeout * TIMEOUTS_MAX + entries * self.entry_span()
+    }
+
+    /// From one node to another and back, with all that a link of the healed core may add.
+    pub(super) fn round_trip(&self) -> u64 {
         let network = &self.setup.network;
-        let round_trip = 2 * (network.latency + network.jitter) * network.asymmetry.max(1);
+        2 * (network.latency + network.jitter) * network.asymmetry.max(1)
+    }
+
+    /// How long an entry takes, or a piece of a snapshot. With the smallest window a follower that lacks the whole log gets
+    /// one a round trip.
+    pub(super) fn entry_span(&self) -> u64 {
         // It may begin a segment: that is up to six syncs, and the segment's bytes.
+        let network = &self.setup.network;
         let (disk, settings) = (&self.setup.disk, &self.setup.settings);
         let bytes = settings.segment_bytes + settings.batch_bytes_max;
         let takes = |bytes: u64, rate: u64| (bytes * 1_000_000).checked_div(rate).unwrap_or(0);
         let written = 8 * (disk.sync_latency + disk.sync_steady + disk.write_latency)
             + takes(bytes, disk.bytes_per_second);
         let sent = takes(settings.append_bytes_max, network.bytes_per_second);
-        let entry = round_trip + written + sent;
-        self.now + timeout * TIMEOUTS_MAX + entries * entry
+        // Of three messages one arrives (see `mild_ppm_max`), of three answers two; a loss costs what a leader waits at most.
+        let noise = &network.noise;
+        let vain = if noise.loss_ppm > 0 { 4 * settings.retransmit_after + noise.spike } else { 0 };
+        self.round_trip() + written + sent + vain
     }
 
     /// A quorum of voters that hold what they promised, perhaps more, and perhaps some that are being repaired.
@@ -196,6 +208,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     /// The time is up, or the core did not stay as it was.
     pub(crate) fn advance_closing(&mut self) -> Result<bool, Failure> {
         let Phase::Closing { core, stage, since } = self.phase else { return Ok(false) };
+        self.check_headway(core, since)?;
         let next = match stage {
             Stage::Resting { deadline } => {
                 if self.settled(core).is_none() {
@@ -231,7 +244,11 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             Stage::Resting { .. } => {}
             Stage::Asking { .. } => self.wake_clients(),
             // A later term of somebody outside would end the reign by right.
-            Stage::Staying { .. } => self.network.lose_strays(core),
+            Stage::Staying { .. } => {
+                self.network.lose_strays(core);
+                // Where heartbeats are lost a leader may have to give way.
+                self.network.end_noise();
+            }
         }
         Ok(false)
     }
@@ -284,7 +301,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     }
 
     /// The nodes of the core, in words.
-    fn state_of(&self, core: u16) -> String {
+    pub(super) fn state_of(&self, core: u16) -> String {
         let mut parts = Vec::new();
         for node in nodes_of(core) {
             let what = match self.nodes[node].running() {
