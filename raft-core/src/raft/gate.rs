@@ -26,6 +26,8 @@ struct Unsynced {
     handed_out: Instant,
     /// When it became the oldest one. Until then the disk worked on others, which is no fault of its own.
     oldest_since: Instant,
+    /// How often something had become durable by then.
+    completions: u64,
     bytes: u64,
     /// The last index that is durable once this write is. Lowered when the log is truncated meanwhile: what was
     /// overwritten is not made durable by the sync of what it overwrote.
@@ -57,6 +59,8 @@ pub(crate) struct Gate {
     next: u64,
     /// Everything through this write is synced.
     durable: u64,
+    /// How often something became durable.
+    completions: u64,
     /// The write that carries the latest hard state.
     hard_state_write: u64,
     /// The write that carries the latest change of the term.
@@ -81,6 +85,7 @@ impl Gate {
             boot,
             next: 1,
             durable: 0,
+            completions: 0,
             hard_state_write: 0,
             term_write: 0,
             hard_state_changed: false,
@@ -194,9 +199,11 @@ impl Gate {
         self.unsynced_bytes + self.snapshots.as_ref().map_or(0, |gathered| gathered.chunk_bytes)
     }
 
-    /// When the oldest write under way was handed out.
-    pub(crate) fn oldest_unsynced(&self) -> Option<Instant> {
-        self.unsynced.front().map(|write| write.handed_out)
+    /// When the oldest write was handed out, if it is behind: something became durable twice since then. Once is no sign of
+    /// a queue: whatever comes while the disk is busy shares the next batch.
+    pub(crate) fn behind_since(&self) -> Option<Instant> {
+        let is_behind = |write: &&Unsynced| self.completions >= write.completions + 2;
+        self.unsynced.front().filter(is_behind).map(|write| write.handed_out)
     }
 
     /// Since when nothing became durable, though a write is under way.
@@ -243,6 +250,7 @@ impl Gate {
             number,
             handed_out: now,
             oldest_since: now,
+            completions: self.completions,
             bytes,
             log_through: end,
         });
@@ -259,6 +267,7 @@ impl Gate {
             return false;
         }
         self.durable = done.number;
+        self.completions += 1;
         while self.unsynced.front().is_some_and(|write| write.number <= done.number) {
             let Some(write) = self.unsynced.pop_front() else { break };
             self.unsynced_bytes -= write.bytes;

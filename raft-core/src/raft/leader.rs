@@ -19,12 +19,12 @@ use crate::message::{
     Append, AppendAcknowledgement, AppendRejection, Heartbeat, Message, SnapshotChunk, SnapshotChunkAnswer,
 };
 use crate::snapshot::SnapshotMeta;
-use crate::types::{Boot, Index, Instant, LogId, Member, Round, Span, Term};
+use crate::types::{Boot, Index, Instant, LogId, Member, Round, Term};
 
 /// Entries for an append are copied with all that follow, if those are at most so many times what one append carries: the
 /// next append, the next follower and the disk will ask for them.
 const AHEAD: u64 = 8;
-/// Proposals are refused while the oldest write is older than the election timeout divided by this.
+/// Proposals are refused while the oldest write is behind by more than the election timeout divided by this.
 const UNSYNCED_TIMEOUT_SHARE: u64 = 2;
 
 impl Raft {
@@ -78,8 +78,11 @@ impl Raft {
             return Err(Refused::Busy("unsynced_bytes_max"));
         }
         // A queue is bounded by time as well as by bytes: one that grew longer would cost the next write a timeout.
-        let behind = self.gate.oldest_unsynced().map_or(Span(0), |handed_out| self.now.since(handed_out));
-        if behind.0 >= self.config.election_timeout.0 / UNSYNCED_TIMEOUT_SHARE {
+        let timeout = self.config.election_timeout.0;
+        let lasts = |since: Option<Instant>, span| since.is_some_and(|since| self.now.since(since).0 >= span);
+        if lasts(self.gate.behind_since(), timeout / UNSYNCED_TIMEOUT_SHARE)
+            || lasts(self.gate.no_progress_since(), timeout)
+        {
             return Err(Refused::Busy("unsynced_time"));
         }
         Ok(())
