@@ -50,8 +50,8 @@ pub fn draw(seed: u64, choices: &mut Choices) -> Setup {
         faults: Vec::new(),
     };
     draw_transfers(&mut setup, choices);
-    draw_speed(&mut setup, choices);
     draw_noise(&mut setup, choices);
+    draw_speed(&mut setup, choices);
     draw_neighbours(&mut setup, choices);
     draw_youth(&mut setup, choices);
     setup.faults = faults::draw(&setup, choices);
@@ -234,10 +234,24 @@ fn draw_noise(setup: &mut Setup, choices: &mut Choices) {
     let stream = choices.stream("noise", 0, 0);
     let mut d = Draw::new(choices, stream);
     let (mode, timeout) = (setup.mode, setup.settings.election_timeout);
-    let loss_max = setup::mild_ppm_max(&setup.settings, setup.load.padding);
     let is_noisy = d.below(2) == 1 && mode != Mode::Control;
+    // In some of these runs what must arrive goes out in many datagrams, unless it shrinks.
+    let (is_long, bytes, datagram) = (one_in(&mut d, 3), d.between(16 << 10, 64 << 10), d.between(128, 256));
+    if is_noisy && is_long {
+        let settings = &mut setup.settings;
+        let more = bytes.saturating_sub(settings.append_bytes_max.min(settings.chunk_bytes_max));
+        for bound in
+            [&mut settings.append_bytes_max, &mut settings.chunk_bytes_max, &mut settings.window_bytes_max]
+        {
+            *bound = (*bound).max(bytes);
+        }
+        settings.datagram_bytes_max = datagram;
+        settings.message_bytes_max += more;
+        settings.joining_bytes_max += 8 * more;
+    }
+    let loss_max = setup::mild_ppm_max(&setup.settings, setup.load.padding);
     let noise = Noise {
-        loss_ppm: d.log_uniform(loss_max / 20, loss_max * 3 / 4) as u32,
+        loss_ppm: d.between(loss_max / 8, loss_max) as u32,
         duplicate_ppm: intensity(&mut d, mode, 200_000),
         reorder_ppm: intensity(&mut d, mode, 250_000),
         spike_ppm: intensity(&mut d, mode, loss_max as u32 / 4),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Whatever may speak first, by the name that reports show. A name that is only here, or a ghost oracle that is not,
 /// fails a test below.
-const ORACLES: [&str; 28] = [
+const ORACLES: [&str; 30] = [
     // The ghost oracles, in raft-sim/src/oracle.
     "abstaining",
     "ack-durable",
@@ -20,6 +20,7 @@ const ORACLES: [&str; 28] = [
     "monotonic",
     "read-index",
     "snapshot",
+    "stale-read",
     "state-digest",
     "state-machine-safety",
     "vote-durable",
@@ -35,6 +36,7 @@ const ORACLES: [&str; 28] = [
     "history",
     "linearizability",
     "liveness",
+    "read-round",
     "recovery-refused",
     "standstill",
     "stopped",

@@ -44,6 +44,26 @@ pub(super) enum Event {
 }
 
 impl Event {
+    /// The node whose disk operation ends.
+    pub(super) fn disk(self) -> Option<u8> {
+        match self {
+            Event::DiskDone { node, .. } | Event::WritingDone { node, .. } | Event::ReadDone { node, .. } => {
+                Some(node)
+            }
+            Event::Deliver { .. }
+            | Event::Tick { .. }
+            | Event::Start { .. }
+            | Event::PowerLoss { .. }
+            | Event::Request { .. }
+            | Event::Reply { .. }
+            | Event::Client { .. }
+            | Event::FaultBegins { .. }
+            | Event::FaultEnds { .. }
+            | Event::FaultGoesOn { .. }
+            | Event::Compact { .. } => None,
+        }
+    }
+
     /// Its kind and its subject, for the fingerprint.
     pub(super) fn number(self) -> (u64, u64) {
         match self {

@@ -5,7 +5,7 @@
 //!
 //! **The bound.** What a node lacks comes in steps, and the slowest are these. An election takes one to two election
 //! timeouts of waiting, and at worst two thirds of one for the disk of either end; with the losses of [`Noise`] and split
-//! votes it succeeds at least one time in four, so that [`STILL_TIMEOUTS`] hold more than a dozen of them. A leader then
+//! votes it succeeds at least one time in four, so that [`STILL_TIMEOUTS`] hold ten of them. A leader then
 //! finds out where the logs agree, a term a round trip; and one entry, or one piece of a snapshot, takes
 //! [`World::entry_span`].
 //!
@@ -21,7 +21,7 @@ use crate::schedule::nodes_of;
 use crate::workload::Workload;
 
 /// A node that is not level gets on at least once in so many election timeouts, and what entries and terms take.
-const STILL_TIMEOUTS: u64 = 60;
+const STILL_TIMEOUTS: u64 = 30;
 
 /// How far a node got. Each may grow alone.
 #[derive(Clone, Copy, Debug, Default)]

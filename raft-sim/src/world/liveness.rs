@@ -8,9 +8,11 @@
 //!
 //! Faults outside of the core never end: a node there is down, cut off, deaf or mute.
 
+use std::cmp::Reverse;
+
 use raft_core::{RoleName, Term};
 
-use super::{Event, World};
+use super::{Event, Planned, World};
 use crate::counts::Effect;
 use crate::failure::{Failure, FailureKind};
 use crate::machine::Machine;
@@ -102,6 +104,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         let stage = Stage::Resting { deadline: self.bound() };
         self.phase = Phase::Closing { core, stage, since: self.now };
         self.network.heal(core);
+        self.end_waits(core);
         for node in 0..self.nodes.len() {
             if core >> node & 1 == 1 {
                 self.heal_node(node)?;
@@ -175,8 +178,21 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         if self.nodes[node].is_down() {
             self.plan(self.now, Event::Start { node: node as u8, generation });
         }
-        // What the pause or the stall put off is planned already, and comes late.
+        // Messages that a pause put off come late still.
         self.drain(node)
+    }
+
+    /// What a pause, a stall or slowness of a disk put off, perhaps for long, ends now.
+    fn end_waits(&mut self, core: u16) {
+        let now = self.now;
+        let queue = std::mem::take(&mut self.queue).into_iter();
+        let sooner = |Reverse(mut planned): Reverse<Planned>| {
+            if planned.event.disk().is_some_and(|node| core >> node & 1 == 1) {
+                planned.at = now;
+            }
+            Reverse(planned)
+        };
+        self.queue = queue.map(sooner).collect();
     }
 
     /// A node outside of the core stays as bad as it is, or worse.
