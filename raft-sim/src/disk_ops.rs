@@ -1,5 +1,7 @@
 //! The virtual disk as a journal uses it: the operations that it asks for, and what it reads.
 
+use std::cell::Cell;
+
 use raft_core::journal::{Directory, DiskOp, ReadFailed};
 
 use crate::disk::{DiskError, VirtualDisk};
@@ -19,6 +21,51 @@ impl Directory for VirtualDisk {
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
         let length = usize::try_from(bytes).unwrap_or(usize::MAX).min(content.len() - start);
         Ok(content[start..start + length].to_vec())
+    }
+}
+
+/// A disk whose reads fail: the one of that number, and all after it.
+pub(crate) struct Unreadable<'a> {
+    disk: &'a VirtualDisk,
+    /// How many reads are left that succeed.
+    left: Cell<u64>,
+    has_failed: Cell<bool>,
+}
+
+impl<'a> Unreadable<'a> {
+    /// So many reads succeed.
+    pub(crate) fn after(disk: &'a VirtualDisk, reads: u64) -> Unreadable<'a> {
+        Unreadable { disk, left: Cell::new(reads), has_failed: Cell::new(false) }
+    }
+
+    /// Whether a read failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.has_failed.get()
+    }
+
+    fn count(&self) -> Result<(), ReadFailed> {
+        match self.left.get().checked_sub(1) {
+            Some(left) => {
+                self.left.set(left);
+                Ok(())
+            }
+            None => {
+                self.has_failed.set(true);
+                Err(ReadFailed::Failed("I/O error".to_owned()))
+            }
+        }
+    }
+}
+
+impl Directory for Unreadable<'_> {
+    fn names(&self) -> Result<Vec<String>, ReadFailed> {
+        self.count()?;
+        Directory::names(self.disk)
+    }
+
+    fn read(&self, file: &str, offset: u64, bytes: u64) -> Result<Vec<u8>, ReadFailed> {
+        self.count()?;
+        Directory::read(self.disk, file, offset, bytes)
     }
 }
 

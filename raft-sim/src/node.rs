@@ -38,6 +38,8 @@ pub(crate) struct Node<S: Machine> {
     pub(crate) rot_unread: bool,
     /// It started as an abstaining node since then.
     pub(crate) abstained: bool,
+    /// Its last process ended because its disk was full.
+    pub(crate) was_full: bool,
     /// It has been started before.
     pub(crate) started: bool,
 }
@@ -48,6 +50,9 @@ pub(crate) struct Condition {
     pub(crate) paused_until: u64,
     pub(crate) stalled_until: u64,
     pub(crate) full_until: u64,
+    /// Reads fail until then, each with this probability in parts per million.
+    pub(crate) unread_until: u64,
+    pub(crate) unread_ppm: u32,
     pub(crate) slow_until: u64,
     pub(crate) slow_factor: u32,
     pub(crate) sync_error: bool,
@@ -145,6 +150,7 @@ impl<S: Machine> Node<S> {
             damaged: false,
             rot_unread: false,
             abstained: false,
+            was_full: false,
             started: false,
         }
     }

@@ -55,6 +55,8 @@ pub enum FaultKind {
     WriteError(Target),
     /// No file can be created; what exists can be written, for it was allocated whole.
     DiskFull(Target),
+    /// Reads of the disk fail while it lasts: each with this probability in parts per million.
+    ReadErrors(Target, u32),
     /// A synced sector decays; the number picks which. Then the node is restarted.
     Rot(Target, u64),
     /// A synced sector decays; the number picks which. The process goes on, and may read it long after, or never.

@@ -9,7 +9,7 @@ use raft_sim::schedule::{Deception, Fault, FaultKind, MESSAGE_KINDS, Shape, Targ
 use raft_sim::swarm::{self, Mode, Setup};
 
 /// Faults that are injected, by what they count as.
-const INJECTED: [Effect; 49] = [
+const INJECTED: [Effect; 52] = [
     Effect::DuplicateDelivered,
     Effect::CorruptRefused,
     Effect::MisaddressedRefused,
@@ -50,6 +50,9 @@ const INJECTED: [Effect; 49] = [
     Effect::SyncErrors,
     Effect::WriteErrors,
     Effect::DiskFull,
+    Effect::RoomAgain,
+    Effect::ReadErrors,
+    Effect::ReadErrorsAtStart,
     Effect::Stalls,
     Effect::SlowSyncs,
     Effect::DiskTimeByBytes,
@@ -165,7 +168,8 @@ fn each_crash_is_counted() {
         (FaultKind::ClusterPowerLoss, Effect::ClusterPowerLoss, &[]),
         (FaultKind::SyncError(one), Effect::SyncErrors, &[]),
         (FaultKind::WriteError(one), Effect::WriteErrors, &[]),
-        (FaultKind::DiskFull(Target::Nodes(0b1_1111)), Effect::DiskFull, &[]),
+        (FaultKind::DiskFull(Target::Nodes(0b1_1111)), Effect::DiskFull, &[Effect::RoomAgain]),
+        (FaultKind::DiskFull(Target::Nodes(0b1_1111)), Effect::RoomAgain, &[Effect::DiskFull]),
         (FaultKind::Rot(one, 1), Effect::Rot, &[Effect::RotNoticed]),
     ] {
         let name = format!("{what:?}");
@@ -285,6 +289,18 @@ fn a_host_may_ask_for_snapshots_and_overtake_a_leader_with_them() {
     assert_eq!(run(setup).counts.get(Effect::SnapshotsFrozen), 0, "nobody asked, and the policy wants none");
     let with = [Effect::SnapshotsAsked, Effect::Stalls];
     assert_counts("overtake", with_fault(&FaultKind::Overtake), Effect::DroppedOvertake, &with);
+}
+
+#[test]
+fn reads_that_fail_stop_a_node_and_end_its_starts() {
+    let mut setup = with_fault(&FaultKind::ReadErrors(Target::Nodes(0b1_1111), 1_000_000));
+    // Followers are sent what was read back.
+    (setup.settings.cache_bytes_max, setup.settings.snapshot_after_bytes) = (0, 500);
+    for (effect, other) in
+        [(Effect::ReadErrors, Effect::ReadErrorsAtStart), (Effect::ReadErrorsAtStart, Effect::ReadErrors)]
+    {
+        assert_counts("failed reads", setup.clone(), effect, &[&OF_CRASHES[..], &[other]].concat());
+    }
 }
 
 #[test]

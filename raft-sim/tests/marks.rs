@@ -65,6 +65,7 @@ fn restarts(what: &FaultKind) -> bool {
             | FaultKind::SyncError(_)
             | FaultKind::WriteError(_)
             | FaultKind::DiskFull(_)
+            | FaultKind::ReadErrors(..)
             | FaultKind::Rot(..)
             | FaultKind::RotUnnoticed(..)
     )

@@ -35,6 +35,7 @@ fn name(what: &FaultKind) -> &'static str {
         FaultKind::SyncError(_) => "sync error",
         FaultKind::WriteError(_) => "write error",
         FaultKind::DiskFull(_) => "disk full",
+        FaultKind::ReadErrors(..) => "read errors",
         FaultKind::Rot(..) => "rot",
         FaultKind::RotUnnoticed(..) => "rot under a running node",
         FaultKind::Snapshot(_) => "snapshot",
@@ -56,7 +57,7 @@ fn name(what: &FaultKind) -> &'static str {
     }
 }
 
-const SCHEDULED_KINDS: usize = 27;
+const SCHEDULED_KINDS: usize = 28;
 
 /// Faults without a schedule, with their intensities.
 fn intensities(setup: &Setup) -> [(&'static str, u32); 12] {

@@ -102,7 +102,7 @@ impl LoadPlan {
                 match snapshot::read_content(*home, *offset, length, read) {
                     Ok(content) => Loaded::Chunk(content.into()),
                     Err(Unread::Missing) => Loaded::Gone,
-                    Err(Unread::Damaged(..)) => Loaded::Damaged,
+                    Err(Unread::Damaged(..) | Unread::Refused(_)) => Loaded::Damaged,
                 }
             }
             (_, LoadSource::Gone)
@@ -132,7 +132,7 @@ impl LoadPlan {
                     }
                     Ok(None) => break,
                     Err(Unread::Missing) => return Loaded::Gone,
-                    Err(Unread::Damaged(..)) => return Loaded::Damaged,
+                    Err(Unread::Damaged(..) | Unread::Refused(_)) => return Loaded::Damaged,
                 }
                 if found.is_enough {
                     return Loaded::Entries(found.entries);
@@ -165,7 +165,7 @@ impl<'a, 'b> ReadAhead<'a, 'b> {
             let piece = (self.read)(&segment::file_name(segment), offset, bytes.max(PIECE));
             self.piece = piece.map_err(|failed| match failed {
                 ReadFailed::Missing => Unread::Missing,
-                ReadFailed::Failed(what) => Unread::Damaged(offset, what),
+                ReadFailed::Failed(what) => Unread::Refused(what),
             })?;
             (self.segment, self.offset) = (segment, offset);
         }

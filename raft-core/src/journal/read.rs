@@ -150,7 +150,7 @@ pub fn contents(files: &View<'_>) -> Result<Contents, RestoreError> {
     let names: Vec<String> = files.keys().map(ToString::to_string).collect();
     let segments = replay::segments(files, &names, identity)?;
     let mut reading = replay::read(files, &segments, identity, both.newest.mark, u64::MAX)?;
-    let (built, snapshot, hole) = recovery::settle_log(files, &reading, identity);
+    let (built, snapshot, hole) = recovery::settle_log(files, &reading, identity)?;
     Ok(Contents {
         identity,
         founding,
@@ -173,6 +173,7 @@ pub fn snapshot(directory: &dyn Directory, identity: Identity, file: u64) -> Res
     snapshot::verify(Home::new(identity, file), directory).map_err(|unread| match unread {
         Unread::Missing => "the file is missing".to_string(),
         Unread::Damaged(at, what) => format!("at byte {at}: {what}"),
+        Unread::Refused(what) => format!("it can't be read: {what}"),
     })
 }
 

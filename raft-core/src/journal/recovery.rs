@@ -14,7 +14,7 @@ use super::sector::{SECTOR, identity_digest};
 use super::segment::{self, Base, HEADER_BYTES, HeaderState, Place, SegmentHeader};
 use super::snapshot::{self, Home, Unread};
 use super::snapshot_files::SnapshotFiles;
-use super::{Directory, DiskOp, Files, JournalConfig, OnDamage, RecoveryReport, read};
+use super::{Directory, DiskOp, Files, JournalConfig, OnDamage, ReadFailed, RecoveryReport, read};
 use super::{directory, identity};
 use crate::error::RestoreError;
 use crate::membership::Configuration;
@@ -78,7 +78,7 @@ impl Recovery {
         report.rewritten = reading.last_batch.saturating_sub(reading.synced_to);
         hard_state::repair_ops(&files, &both, &mut ops);
 
-        let (built, snapshot, hole) = settle_log(directory, &reading, identity);
+        let (built, snapshot, hole) = settle_log(directory, &reading, identity)?;
         let damage = reading.damage.take().or(hole.clone());
         let snapshot_last = snapshot.as_ref().map_or(LogId::default(), |(_, snapshot)| snapshot.last);
         let last = if built.last.index >= snapshot_last.index { built.last } else { snapshot_last };
@@ -196,40 +196,47 @@ fn read_current(
     directory: &dyn Directory,
     reading: &Reading,
     identity: Identity,
-) -> Option<Result<(u64, SnapshotMeta), Damage>> {
+) -> Result<Result<Option<(u64, SnapshotMeta)>, Damage>, RestoreError> {
     let serial = reading.log.base().file;
     if serial == 0 {
-        return None;
+        return Ok(Ok(None));
     }
     let damage = |offset, what| Damage { file: snapshot::file_name(serial), offset, what };
-    Some(match snapshot::verify(Home::new(identity, serial), directory) {
-        Ok(snapshot) if reading.log.agrees_with(&snapshot) => Ok((serial, snapshot)),
+    Ok(match snapshot::verify(Home::new(identity, serial), directory) {
+        Ok(snapshot) if reading.log.agrees_with(&snapshot) => Ok(Some((serial, snapshot))),
         Ok(snapshot) => {
             Err(damage(0, format!("it is a snapshot of {}, not the one that the log names", snapshot.last)))
         }
         Err(Unread::Missing) => Err(damage(0, "the file is missing".to_owned())),
         Err(Unread::Damaged(offset, what)) => Err(damage(offset, what)),
+        // What the disk may give another time is not thrown away.
+        Err(Unread::Refused(what)) => {
+            return Err(directory::unreadable(&snapshot::file_name(serial), &ReadFailed::Failed(what)));
+        }
     })
 }
+
+/// A log, the number and the name of the snapshot that it stands on, and the damage that emptied it.
+type Settled = (Built, Option<(u64, SnapshotMeta)>, Option<Damage>);
 
 /// The log and the snapshot that it stands on. One that is lost takes with it all that was built on it: a hole from 0.
 pub(super) fn settle_log(
     directory: &dyn Directory,
     reading: &Reading,
     identity: Identity,
-) -> (Built, Option<(u64, SnapshotMeta)>, Option<Damage>) {
-    let snapshot = match read_current(directory, reading, identity).transpose() {
+) -> Result<Settled, RestoreError> {
+    let snapshot = match read_current(directory, reading, identity)? {
         Ok(snapshot) => snapshot,
-        Err(damage) => return (Built::default(), None, Some(damage)),
+        Err(damage) => return Ok((Built::default(), None, Some(damage))),
     };
-    match reading.log.clone().build() {
+    Ok(match reading.log.clone().build() {
         Some(built) => (built, snapshot, None),
         None => {
             let first = reading.live.first().copied().unwrap_or(0);
             let what = "entries are missing between what the snapshot covers and the first segment";
             (Built::default(), None, Some(Damage::at(first, 0, what)))
         }
-    }
+    })
 }
 
 /// Whether nobody else could repair this member.

@@ -36,10 +36,11 @@ enum Kind {
     Overtake,
     StaleLeader,
     OldAnswers,
+    ReadErrors,
 }
 
 /// Each kind with the shortest mean gap and the longest mean duration, both in hundredths of an election timeout.
-const KINDS: [(Kind, u64, u64); 27] = [
+const KINDS: [(Kind, u64, u64); 28] = [
     (Kind::Kill, 300, 300),
     (Kind::PowerLoss, 300, 300),
     (Kind::KillThenPowerLoss, 500, 300),
@@ -67,6 +68,7 @@ const KINDS: [(Kind, u64, u64); 27] = [
     (Kind::ClockBack, 500, 1),
     (Kind::StaleLeader, 500, 400),
     (Kind::OldAnswers, 500, 400),
+    (Kind::ReadErrors, 800, 400),
 ];
 
 /// Kinds that are held, by the numbers of [`message_kind`](crate::schedule::message_kind): each once, and those of
@@ -119,7 +121,8 @@ fn draw_kind(
         | Kind::Snapshot
         | Kind::SyncError
         | Kind::WriteError
-        | Kind::DiskFull => true,
+        | Kind::DiskFull
+        | Kind::ReadErrors => true,
     };
     let on = match setup.mode {
         Mode::Swarm => on,
@@ -166,6 +169,8 @@ fn draw_what(setup: &Setup, d: &mut Draw<'_>, kind: Kind) -> FaultKind {
         Kind::SyncError => FaultKind::SyncError(target),
         Kind::WriteError => FaultKind::WriteError(target),
         Kind::DiskFull => FaultKind::DiskFull(target),
+        // Now and then, or all of them.
+        Kind::ReadErrors => FaultKind::ReadErrors(target, if number & 1 == 1 { 1_000_000 } else { 200_000 }),
         Kind::Rot => FaultKind::Rot(target, number),
         // Who leads reads its files back for the others.
         Kind::RotUnnoticed => {

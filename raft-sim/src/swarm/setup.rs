@@ -188,6 +188,7 @@ impl Fault {
             | FaultKind::SyncError(_)
             | FaultKind::WriteError(_)
             | FaultKind::DiskFull(_)
+            | FaultKind::ReadErrors(..)
             | FaultKind::Rot(..)
             | FaultKind::RotUnnoticed(..)
             | FaultKind::Snapshot(_)

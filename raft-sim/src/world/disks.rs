@@ -39,6 +39,16 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         self.now + latency * (1 + self.nodes[node].slowness(self.now))
     }
 
+    /// How many reads of a node's disk succeed from now on, in one job that reads. Half of the failing jobs fail at once.
+    pub(super) fn reads_left(&mut self, node: usize) -> u64 {
+        const READS: u64 = 12;
+        let (stream, condition) = (self.nodes[node].disk_stream, &self.nodes[node].condition);
+        if self.now >= condition.unread_until || !self.choices.chance(stream, condition.unread_ppm) {
+            return u64::MAX;
+        }
+        self.choices.below(stream, 2 * READS).saturating_sub(READS)
+    }
+
     /// Whether an operation ends now: its process is still there, and neither it nor its disk stands still.
     pub(super) fn is_op_over(&mut self, node: usize, generation: u32, event: Event) -> bool {
         if self.nodes[node].generation != generation || self.put_off(node, event).is_some() {
@@ -145,6 +155,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     /// The disk reported an error: the replica must fall silent, and its process ends.
     pub(super) fn disk_failed(&mut self, node: usize, effect: Effect) -> Result<(), Failure> {
         self.counts.add(effect);
+        self.nodes[node].was_full = effect == Effect::DiskFull;
         self.nodes[node].job = None;
         let now = self.nodes[node].clock.at(self.now);
         if let Some(running) = self.nodes[node].running_mut() {

@@ -68,6 +68,9 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             FaultKind::SyncError(target) => self.each(target, |condition| condition.sync_error = true),
             FaultKind::WriteError(target) => self.each(target, |condition| condition.write_error = true),
             FaultKind::DiskFull(target) => self.each(target, |condition| condition.full_until = until),
+            FaultKind::ReadErrors(target, ppm) => self.each(target, |condition| {
+                (condition.unread_until, condition.unread_ppm) = (until, ppm);
+            }),
             FaultKind::Rot(target, pick) => self.rot(target, pick, fault.duration)?,
             FaultKind::RotUnnoticed(target, pick) => self.rot_unnoticed(target, pick),
             FaultKind::Snapshot(target) => {

@@ -9,7 +9,7 @@ use raft_core::wire::{Decoder, Encoder};
 
 use super::{Event, World};
 use crate::counts::Effect;
-use crate::disk_ops::SNAPSHOTS;
+use crate::disk_ops::{SNAPSHOTS, Unreadable};
 use crate::failure::{Failure, FailureKind};
 use crate::machine::{Machine, Observed};
 use crate::node::{Job, Node, Process, Running};
@@ -93,14 +93,24 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             self.counts.add(Effect::Restarts);
         }
         self.nodes[node].started = true;
-        let files = &self.nodes[node].disk;
+        let reads = self.reads_left(node);
+        let files = Unreadable::after(&self.nodes[node].disk, reads);
         let config = self.setup.settings.journal();
-        let recovery = match Recovery::start(config.clone(), files, OnDamage::Refuse) {
+        let recovery = match Recovery::start(config.clone(), &files, OnDamage::Refuse) {
             Ok(recovery) => recovery,
             Err(RestoreError::Damaged { .. }) if self.nodes[node].damaged => {
                 self.counts.add(Effect::RotNoticed);
-                let again = Recovery::start(config, files, OnDamage::Abstain);
+                let again = Recovery::start(config, &self.nodes[node].disk, OnDamage::Abstain);
                 again.map_err(|error| refused(node, &error))?
+            }
+            // The process ends, and whoever looks after it starts it again.
+            Err(RestoreError::Unreadable { .. }) if files.has_failed() => {
+                self.counts.add(Effect::ReadErrorsAtStart);
+                self.say(Some(node), "unreadable", String::new);
+                let down = 1 + self.choices.exponential(self.nodes[node].crash_stream, self.setup.crash.down);
+                let generation = self.nodes[node].generation;
+                self.plan(self.now + down, Event::Start { node: node as u8, generation });
+                return Ok(());
             }
             Err(error) => return Err(refused(node, &error)),
         };
@@ -144,6 +154,9 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         });
         self.fingerprint.add(restored.boot().0);
         self.struck = self.struck.max(self.now);
+        if std::mem::take(&mut self.nodes[node].was_full) {
+            self.counts.add(Effect::RoomAgain);
+        }
         self.nodes[node].headway.restart(self.now);
         self.watch.started(node);
         self.nodes[node].rot_unread = false;

@@ -8,7 +8,7 @@ use super::lifecycle::Crash;
 use super::{Event, World};
 use crate::counts::Effect;
 use crate::disk::SECTOR;
-use crate::disk_ops::{bytes_of, is_sync};
+use crate::disk_ops::{Unreadable, bytes_of, is_sync};
 use crate::failure::{Failure, FailureKind};
 use crate::machine::{ImageOf, Machine};
 use crate::node::{Job, Node, Process, Reading, Writing};
@@ -126,15 +126,20 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         }
         self.count_event(event, read.into());
         let reading = self.nodes[node].running_mut().and_then(|running| running.reads.remove(&read));
-        match reading {
+        let has_failed = match reading {
             Some(Reading::Restore(job)) => self.restore(node, &job)?,
             Some(Reading::Load(job)) => self.load(node, &job),
             None => return Ok(()),
-        }
+        };
         self.drain(node)?;
         let stopped = self.nodes[node].running().and_then(|running| running.replica.stopped().cloned());
         match stopped {
             // What is read back is checked, and damage ends the process; its next start repairs it.
+            Some(reason) if has_failed => {
+                self.counts.add(Effect::ReadErrors);
+                self.say(Some(node), "stopped", || reason.to_string());
+                self.crash(node, Crash::Kill { down: None })
+            }
             Some(reason) if self.nodes[node].damaged => {
                 self.counts.add(Effect::RotRead);
                 self.say(Some(node), "stopped", || reason.to_string());
@@ -148,11 +153,15 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         }
     }
 
-    fn restore(&mut self, node: usize, job: &RestoreJob) -> Result<(), Failure> {
+    /// Reads a snapshot into the state. Whether a read failed.
+    fn restore(&mut self, node: usize, job: &RestoreJob) -> Result<bool, Failure> {
+        let reads = self.reads_left(node);
         let now = self.nodes[node].clock.at(self.now);
         let Node { disk, process, .. } = &mut self.nodes[node];
-        let Process::Running(running) = process else { return Ok(()) };
-        let restored = job.read(&mut |file, offset, bytes| Directory::read(disk, file, offset, bytes));
+        let Process::Running(running) = process else { return Ok(false) };
+        let disk = Unreadable::after(disk, reads);
+        let restored = job.read(&mut |file, offset, bytes| Directory::read(&disk, file, offset, bytes));
+        let has_failed = disk.has_failed();
         let before = running.replica.applied();
         let is_whole = restored.is_ok();
         running.replica.handle_restored(now, job, restored);
@@ -160,21 +169,25 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         let applied = replica.applied();
         // A job that was overtaken by a newer one changes nothing.
         if !is_whole || replica.stopped().is_some() || applied == before {
-            return Ok(());
+            return Ok(has_failed);
         }
         let digests = (StateMachine::digest(replica.state()), replica.sessions().digest());
         self.counts.add(if before.0 == 0 { Effect::RestoredAtStart } else { Effect::RestoredRunning });
         self.oracles.restored(node, applied, digests)?;
         self.fingerprint.add(applied.0);
         self.say(Some(node), "restored", || format!("{applied}"));
-        Ok(())
+        Ok(has_failed)
     }
 
-    fn load(&mut self, node: usize, job: &LoadJob) {
+    /// Reads entries or a piece of a snapshot. Whether a read failed.
+    fn load(&mut self, node: usize, job: &LoadJob) -> bool {
+        let reads = self.reads_left(node);
         let now = self.nodes[node].clock.at(self.now);
         let Node { disk, process, .. } = &mut self.nodes[node];
-        let Process::Running(running) = process else { return };
-        let outcome = job.run(&mut |file, offset, bytes| Directory::read(disk, file, offset, bytes));
+        let Process::Running(running) = process else { return false };
+        let disk = Unreadable::after(disk, reads);
+        let outcome = job.run(&mut |file, offset, bytes| Directory::read(&disk, file, offset, bytes));
+        let has_failed = disk.has_failed();
         self.counts.add(match outcome.loaded() {
             Loaded::Entries(_) => Effect::EntriesLoaded,
             Loaded::Chunk(_) => Effect::ChunksLoaded,
@@ -182,5 +195,6 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             Loaded::Damaged => Effect::LoadsDamaged,
         });
         running.replica.handle_loaded(now, outcome);
+        has_failed
     }
 }

@@ -15,8 +15,10 @@ use crate::snapshot::{SnapshotMeta, Source, SourceError};
 pub(in crate::journal) enum Unread {
     /// There is no such file.
     Missing,
-    /// It can't be read, or is not what was written: where, and what.
+    /// It is not what was written: where, and what.
     Damaged(u64, String),
+    /// The disk refused to give it, in its words. That may pass, and says nothing of what is there.
+    Refused(String),
 }
 
 /// Content from `offset` on, `length` bytes of it. The caller knows that there are so many.
@@ -36,7 +38,7 @@ pub(in crate::journal) fn read_content(
     let bytes = match read(&file, start, (last - first + 1) * BLOCK as u64) {
         Ok(bytes) => bytes,
         Err(ReadFailed::Missing) => return Err(Unread::Missing),
-        Err(ReadFailed::Failed(what)) => return Err(Unread::Damaged(start, what)),
+        Err(ReadFailed::Failed(what)) => return Err(Unread::Refused(what)),
     };
     let mut content = Vec::with_capacity(bytes.len());
     for block in first..=last {
@@ -59,7 +61,7 @@ pub(in crate::journal) fn verify(home: Home, directory: &dyn Directory) -> Resul
     let head = match read(&file_name(home.serial), 0, BLOCK as u64) {
         Ok(bytes) => bytes,
         Err(ReadFailed::Missing) => return Err(Unread::Missing),
-        Err(ReadFailed::Failed(what)) => return Err(Unread::Damaged(0, what)),
+        Err(ReadFailed::Failed(what)) => return Err(Unread::Refused(what)),
     };
     let snapshot = home.read_head(&head).ok_or_else(|| Unread::Damaged(0, NOT_WRITTEN.to_string()))?;
     let mut digest = Xxh3::new();
@@ -124,6 +126,9 @@ impl SnapshotSource<'_> {
             }
             Unread::Damaged(at, what) => {
                 SourceError { what: format!("{} at byte {at}: {what}", file_name(self.plan.home.serial)) }
+            }
+            Unread::Refused(what) => {
+                SourceError { what: format!("{} can't be read: {what}", file_name(self.plan.home.serial)) }
             }
         })?;
         self.digest.update(&self.buffer);

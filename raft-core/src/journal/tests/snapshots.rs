@@ -13,7 +13,8 @@ use super::disk::{Disk, config, entry, founding, persist, voted};
 use crate::entry::Entry;
 use crate::error::RestoreError;
 use crate::journal::{
-    Directory, DiskOp, Files, Journal, JournalConfig, OnDamage, Recovery, RecoveryReport, WrittenSnapshot,
+    Directory, DiskOp, Files, Journal, JournalConfig, OnDamage, ReadFailed, Recovery, RecoveryReport,
+    WrittenSnapshot,
 };
 use crate::load::{LoadRequest, Loaded, Wanted};
 use crate::snapshot::{Chunk, Discard, SnapshotMeta, Source};
@@ -372,6 +373,40 @@ fn every_damage_to_a_compacted_directory_is_repaired_or_refused() {
     }
     assert_eq!(score.lost, 0, "{score:?}");
     assert!(score.harmless > 500 && score.refused > 500, "{score:?}");
+}
+
+/// What a disk refuses to read now it may read another time: a start ends with that, and throws nothing away, not even
+/// where damage would make the node abstain.
+#[test]
+fn a_read_that_fails_at_a_start_is_no_damage() {
+    struct Refuses<'a>(&'a Files, core::cell::Cell<u64>);
+    impl Directory for Refuses<'_> {
+        fn names(&self) -> Result<Vec<std::string::String>, ReadFailed> {
+            self.0.names()
+        }
+
+        fn read(&self, file: &str, offset: u64, bytes: u64) -> Result<Vec<u8>, ReadFailed> {
+            let left = self.1.get();
+            self.1.set(left.wrapping_sub(1));
+            if left == 0 {
+                Err(ReadFailed::Failed("I/O error".into()))
+            } else {
+                self.0.read(file, offset, bytes)
+            }
+        }
+    }
+    let mut node = Node::start(Disk::initialised());
+    carry_out(&mut node, script(), &mut |_, _, _| {});
+    let mut refused = 0;
+    for failing in 0.. {
+        let disk = Refuses(&node.disk.cache, core::cell::Cell::new(failing));
+        match Recovery::start(config(), &disk, OnDamage::Abstain) {
+            Ok(_) if failing > disk.1.get() => break,
+            Err(RestoreError::Unreadable { .. }) => refused += 1,
+            other => panic!("read {failing} failed: {:?}", other.map(|recovery| recovery.report().clone())),
+        }
+    }
+    assert!(refused >= 8, "{refused} reads");
 }
 
 /// Reads every range of a log that was overwritten and compacted, and compares with what was written.
