@@ -80,6 +80,7 @@ fn drain(host: &mut Host, now: Instant, network: &mut VecDeque<Envelope>) {
         match action {
             Action::Send(envelope) => network.push_back(envelope),
             Action::Persist(persist) => host.journal.submit(persist),
+            Action::Receive(chunk) => host.journal.receive(&chunk),
             Action::Apply(entries) => {
                 for entry in &entries {
                     if let Payload::Command(command) = &entry.payload {
@@ -109,6 +110,13 @@ fn drain(host: &mut Host, now: Instant, network: &mut VecDeque<Envelope>) {
                 host.raft.handle_durable(now, durable);
             }
         }
+        // Pieces of a snapshot that comes in; on yet another thread, so that no batch waits for them.
+        if let Some(job) = host.journal.poll_receive() {
+            perform(&mut host.files, &job.ops);
+            if let Some(received) = host.journal.handle_receive_done() {
+                host.raft.handle_received(now, received);
+            }
+        }
     }
 }
 
@@ -121,9 +129,9 @@ fn perform(files: &mut Files, ops: &[DiskOp]) {
             }
             DiskOp::Write { file, offset, bytes } => {
                 let start = *offset as usize;
-                files.get_mut(file).expect("the journal writes to files that it created")
-                    [start..start + bytes.len()]
-                    .copy_from_slice(bytes);
+                let file = files.get_mut(file).expect("the journal writes to files that it created");
+                file.resize(file.len().max(start + bytes.len()), 0);
+                file[start..start + bytes.len()].copy_from_slice(bytes);
             }
             DiskOp::Remove { file } => {
                 files.remove(file);

@@ -6,7 +6,7 @@ use crate::entry::Entries;
 use crate::error::Refused;
 use crate::load::LoadRequest;
 use crate::message::Envelope;
-use crate::snapshot::SnapshotMeta;
+use crate::snapshot::{Chunk, SnapshotMeta};
 use crate::types::{Index, LogId, Member, ReadId, Term};
 use crate::write::Persist;
 
@@ -20,6 +20,9 @@ pub enum Action {
     Send(Envelope),
     /// Write it, sync it, hand back its [`durable`](Persist::durable).
     Persist(Persist),
+    /// A piece of an incoming snapshot: write it to a file of its own, beside everything else, and sync it; then
+    /// `handle_received`, or `handle_no_room`. Nothing but the installation waits for it.
+    Receive(Chunk),
     /// Committed and durable here: apply them, in order, once; confirm with `handle_applied`.
     Apply(Entries),
     /// A snapshot, durable here, replaces the state machine's state: one that was installed, or, first of all after a

@@ -55,14 +55,14 @@ pub const SECTOR_BYTES: u64 = 512;
 /// Something for the host to do to its data directory. In order; the first failure poisons the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DiskOp {
-    /// Creates a file of that many zero bytes, replacing an old one.
+    /// Creates a file of that many zero bytes, replacing an old one. With none, it grows as it is written.
     Create {
         /// The file's name in the data directory.
         file: String,
         /// Its length.
         bytes: u64,
     },
-    /// Writes whole sectors inside an existing file.
+    /// Writes whole sectors inside an existing file, or right at its end.
     Write {
         /// The file.
         file: String,
@@ -151,6 +151,15 @@ pub struct RecoveryReport {
     pub damaged_at: Option<(String, u64)>,
     /// Files of snapshots that nothing names: of transfers and of writing that a crash ended.
     pub orphans: u64,
+}
+
+/// Work on incoming snapshots, beside the batches: a piece that is written and synced, or a file that is not needed any more.
+/// One is under way at a time. Its files are its own, so that nothing waits for it but what follows from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct ReceiveJob {
+    /// To be performed in order.
+    pub ops: Vec<DiskOp>,
 }
 
 /// A batch of operations that ends in a sync. One is under way at a time; what is submitted meanwhile shares the next.

@@ -245,6 +245,17 @@ pub struct ForwardAnswer {
     pub outcome: ForwardOutcome,
 }
 
+/// How a transfer stands at its receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reception {
+    /// It goes on.
+    GoesOn,
+    /// The beginning is missing: it was never here, or what came is not what was named.
+    LacksBeginning,
+    /// The disk has no room for it. What came is gone; it may be tried again later, from the beginning.
+    NoRoom,
+}
+
 /// What became of a forwarded command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ForwardOutcome {
@@ -265,7 +276,7 @@ pub struct SnapshotChunk {
     pub snapshot: Box<SnapshotMeta>,
     /// Where the piece starts, in bytes of content.
     pub offset: u64,
-    /// The piece; empty for an empty snapshot, and as a question whether all of it is installed.
+    /// The piece. Empty for an empty snapshot; and at the end of one that is all there, as a question whether it is installed.
     pub bytes: Bytes,
 }
 
@@ -280,8 +291,8 @@ pub struct SnapshotChunkAnswer {
     pub digest: u64,
     /// Everything before this has come.
     pub received: u64,
-    /// What came before is lost, or was damaged: the beginning is needed again.
-    pub restart: bool,
+    /// How the transfer stands.
+    pub reception: Reception,
 }
 
 impl Message {

@@ -38,7 +38,7 @@ use crate::entry::{Entries, Entry, Payload};
 use crate::error::{Refused, RestoreError, Violation};
 use crate::membership::Configuration;
 use crate::message::{Envelope, Message};
-use crate::snapshot::SnapshotMeta;
+use crate::snapshot::{Received, SnapshotMeta};
 use crate::types::{Boot, Index, Instant, LogId, Member, ReadId, Round, Span, Term};
 use crate::write::{Durable, HardState, Identity, Restored};
 
@@ -103,7 +103,7 @@ pub struct Raft {
     now: Instant,
     /// When a leader was last heard, in whatever term.
     leader_heard: Instant,
-    /// Numbers pre-votes, read questions and abstention questions of this boot.
+    /// Numbers pre-votes, read questions, abstention questions and incoming transfers of this boot.
     questions: Round,
     jitter: Jitter,
     proposals: Proposals,
@@ -302,6 +302,23 @@ impl Raft {
         self.tick_role();
     }
 
+    /// An incoming snapshot is on the disk so far, by what [`Action::Receive`] asked for.
+    pub fn handle_received(&mut self, now: Instant, received: Received) {
+        self.advance(now);
+        if !self.stopped {
+            self.note_received(received);
+        }
+    }
+
+    /// The disk has no room for the snapshot of that transfer ([`Chunk::transfer`](crate::snapshot::Chunk::transfer)); what was written of it is
+    /// gone. The leader is told, and may try again after an election timeout.
+    pub fn handle_no_room(&mut self, now: Instant, transfer: u64) {
+        self.advance(now);
+        if !self.stopped {
+            self.note_no_room(transfer);
+        }
+    }
+
     /// The entries handed out through this index are applied; makes room for more.
     pub fn handle_applied(&mut self, through: Index) {
         self.applied = self.applied.max(through.min(self.applying));
@@ -384,6 +401,12 @@ impl Raft {
         if self.next_output == Output::Persist {
             if let Some(persist) = self.poll_persist() {
                 return Some(persist);
+            }
+            self.next_output = Output::Receive;
+        }
+        if self.next_output == Output::Receive {
+            if let Some(receive) = self.poll_receive() {
+                return Some(receive);
             }
             self.next_output = Output::Restore;
         }

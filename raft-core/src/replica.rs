@@ -187,6 +187,31 @@ impl<S: StateMachine> Replica<S> {
         self.notice_term();
     }
 
+    /// What a [`ReceiveJob`] asked for is done.
+    pub fn handle_receive_done(&mut self, now: Instant) {
+        if self.stopped.is_some() {
+            return;
+        }
+        self.advance(now);
+        if let Some(received) = self.journal.handle_receive_done() {
+            self.raft.handle_received(now, received);
+        }
+        self.notice_term();
+    }
+
+    /// There was no room for a [`ReceiveJob`], of which so many operations were performed. The leader is told, and the node
+    /// goes on. Any other failure is one of the disk: see [`Replica::handle_disk_failed`].
+    pub fn handle_no_room(&mut self, now: Instant, performed: usize) {
+        if self.stopped.is_some() {
+            return;
+        }
+        self.advance(now);
+        if let Some(transfer) = self.journal.handle_no_room(performed) {
+            self.raft.handle_no_room(now, transfer);
+        }
+        self.notice_term();
+    }
+
     /// An operation of a batch failed. The node is silent from here on; only replies still come out.
     pub fn handle_disk_failed(&mut self, now: Instant) {
         self.advance(now);
@@ -253,6 +278,14 @@ impl<S: StateMachine> Replica<S> {
             if let Some(batch) = self.journal.poll_batch() {
                 return Some(ReplicaAction::Disk(batch));
             }
+            if let Some(job) = self.journal.poll_receive() {
+                if !job.ops.is_empty() {
+                    return Some(ReplicaAction::Receive(job));
+                }
+                // A piece of less than a block is kept until the next one.
+                self.handle_receive_done(self.reading);
+                continue;
+            }
             return self.poll_snapshot();
         }
     }
@@ -316,6 +349,7 @@ impl<S: StateMachine> Replica<S> {
         match action {
             Action::Send(envelope) => self.out.push_back(ReplicaAction::Send(envelope)),
             Action::Persist(persist) => self.journal.submit(persist),
+            Action::Receive(chunk) => self.journal.receive(&chunk),
             Action::Apply(entries) => self.apply(&entries),
             Action::Restore(snapshot) => self.start_restoring(snapshot.last),
             Action::Load(request) => {
@@ -420,6 +454,7 @@ impl<S: StateMachine> Replica<S> {
         self.out.retain(|action| match action {
             ReplicaAction::Send(_)
             | ReplicaAction::Disk(_)
+            | ReplicaAction::Receive(_)
             | ReplicaAction::TakeSnapshot(_)
             | ReplicaAction::RestoreSnapshot(_)
             | ReplicaAction::Load(_) => false,

@@ -34,15 +34,28 @@ impl SnapshotMeta {
     }
 }
 
-/// A piece of an incoming snapshot. Pieces of one snapshot are written in order, without gaps.
+/// A piece of an incoming snapshot. Pieces of one transfer are written in order, without gaps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk {
+    /// Numbers the transfers of this boot: another attempt at one snapshot is another transfer.
+    pub transfer: u64,
     /// Of which snapshot. The piece at offset 0 begins its file anew.
     pub snapshot: SnapshotMeta,
     /// Where the piece starts, in bytes of content.
     pub offset: u64,
     /// The piece; empty only if the whole snapshot is.
     pub bytes: Bytes,
+}
+
+/// Says how far an incoming snapshot is on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Which transfer.
+    pub transfer: u64,
+    /// Its content is written and synced before this, in bytes.
+    pub through: u64,
+    /// All of it is, its file and its directory.
+    pub is_whole: bool,
 }
 
 /// Lets go of the beginning of the log.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::entry::{Entries, Entry};
 use crate::membership::Configuration;
-use crate::snapshot::{Chunk, Discard, SnapshotMeta};
+use crate::snapshot::{Discard, SnapshotMeta};
 use crate::types::{Boot, ClusterId, Epoch, Index, LogId, Member, Term};
 
 /// A node's promises (Raft figure 2, "persistent state"), kept apart from the log.
@@ -30,9 +30,7 @@ pub struct Write {
     pub truncate_from: Option<Index>,
     /// Adds these, consecutive, right after the last one left.
     pub append: Entries,
-    /// Pieces of an incoming snapshot.
-    pub chunks: Vec<Chunk>,
-    /// One record that makes the snapshot, whose last piece has come, current, and discards the whole log: what
+    /// One record that makes the snapshot, which is complete and synced in a file of its own, current, and discards the whole log: what
     /// follows starts after it. It closes its write: no truncation and no append beside it.
     pub install: Option<Box<SnapshotMeta>>,
     /// Lets go of the beginning of the log, which a durable snapshot covers.
@@ -46,7 +44,6 @@ impl Write {
         self.hard_state.is_none()
             && self.truncate_from.is_none()
             && self.append.is_empty()
-            && self.chunks.is_empty()
             && self.install.is_none()
             && self.discard_through.is_none()
     }

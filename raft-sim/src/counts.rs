@@ -74,6 +74,7 @@ effects! {
     RoomAgain "nodes that run again on a disk that had been full",
     ReadErrors "failed reads that stopped a node",
     ReadErrorsAtStart "starts that a failed read ended",
+    NoRoom "snapshots for which a full disk had no room",
     Stalls "disk operations that a stall held up",
     Rot "sectors rotted",
     RotUnnoticed "sectors rotted under a running node",

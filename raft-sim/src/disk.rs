@@ -44,7 +44,7 @@ struct File {
 pub enum DiskError {
     /// No file has that name.
     NoSuchFile,
-    /// A write outside of the file, or not of whole sectors.
+    /// A write beyond the end of the file, or not of whole sectors.
     OutOfBounds,
 }
 
@@ -68,10 +68,10 @@ impl VirtualDisk {
         self.collect();
     }
 
-    /// Writes whole sectors inside a file.
+    /// Writes whole sectors inside a file, or right at its end, which grows it.
     ///
     /// # Errors
-    /// No such file, or not whole sectors inside of it.
+    /// No such file, or not whole sectors inside of it or at its end.
     pub fn write(&mut self, name: &str, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
         self.write_prefix(name, offset, bytes, u64::MAX)
     }
@@ -91,12 +91,17 @@ impl VirtualDisk {
         let start = usize::try_from(offset).map_err(|_| DiskError::OutOfBounds)?;
         let end = start.checked_add(bytes.len()).ok_or(DiskError::OutOfBounds)?;
         let whole = start.is_multiple_of(SECTOR) && bytes.len().is_multiple_of(SECTOR);
-        if !whole || end > file.cache.len() {
+        if !whole || start > file.cache.len() || (start < file.cache.len() && end > file.cache.len()) {
             return Err(DiskError::OutOfBounds);
         }
         let sectors = (bytes.len() / SECTOR).min(usize::try_from(sectors).unwrap_or(usize::MAX));
         let length = sectors * SECTOR;
-        Arc::make_mut(&mut file.cache)[start..start + length].copy_from_slice(&bytes[..length]);
+        let cache = Arc::make_mut(&mut file.cache);
+        if start == cache.len() {
+            cache.extend_from_slice(&bytes[..length]);
+        } else {
+            cache[start..start + length].copy_from_slice(&bytes[..length]);
+        }
         let first = (start / SECTOR) as u32;
         file.dirty.extend(first..first + sectors as u32);
         Ok(())
@@ -204,6 +209,12 @@ impl VirtualDisk {
         true
     }
 
+    /// Whether a write at this place of a file makes it longer.
+    #[must_use]
+    pub fn is_end(&self, name: &str, offset: u64) -> bool {
+        self.read(name).is_some_and(|bytes| bytes.len() as u64 == offset)
+    }
+
     /// How many bytes of a file a sync would write.
     #[must_use]
     pub fn unsynced_bytes(&self, name: &str) -> u64 {
@@ -254,7 +265,10 @@ impl File {
     fn settle(&mut self, sector: u32) {
         let start = sector as usize * SECTOR;
         let range = start..start + SECTOR;
-        Arc::make_mut(&mut self.platter)[range.clone()].copy_from_slice(&self.cache[range]);
+        let platter = Arc::make_mut(&mut self.platter);
+        // A sector before it that was lost reads as zeros.
+        platter.resize(platter.len().max(range.end), 0);
+        platter[range.clone()].copy_from_slice(&self.cache[range]);
     }
 }
 

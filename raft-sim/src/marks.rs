@@ -323,7 +323,13 @@ impl Watch {
             self.transfers.begun += u64::from(memory.is_long);
         }
         memory.transfer = Some((*last, *offset, *end));
+        self.installed(node, before, after);
+    }
+
+    /// A node's disk or a message may have completed a snapshot that came in.
+    pub(crate) fn installed(&mut self, node: usize, before: &Status, after: &Status) {
         if after.snapshot.index > before.snapshot.index {
+            let memory = &mut self.nodes[node];
             memory.transfer = None;
             self.transfers.finished += u64::from(std::mem::take(&mut memory.is_long));
             self.marks.see(Mark::InstalledOverTail, before.last.index > before.commit);

@@ -91,6 +91,8 @@ pub(crate) struct Running<S: Machine> {
     pub(crate) electing: bool,
     /// A snapshot that is being written, beside the batches.
     pub(crate) writing: Option<Writing>,
+    /// Work on incoming snapshots, beside the batches.
+    pub(crate) receiving: Option<Job>,
     /// What is being read back, by number.
     pub(crate) reads: BTreeMap<u32, Reading>,
     pub(crate) last_read: u32,

@@ -18,6 +18,7 @@ pub(crate) mod headway;
 mod lifecycle;
 mod liveness;
 pub(crate) mod office;
+mod receiving;
 mod rot;
 mod slab;
 mod snapshots;
@@ -221,6 +222,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             Event::Deliver { packet } => self.deliver(packet),
             Event::DiskDone { node, generation } => self.disk_done(node.into(), generation, event),
             Event::WritingDone { node, generation } => self.writing_done(node.into(), generation, event),
+            Event::ReceivingDone { node, generation } => self.receiving_done(node.into(), generation, event),
             Event::ReadDone { node, generation, read } => {
                 self.read_done(node.into(), generation, read, event)
             }

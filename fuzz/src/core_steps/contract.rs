@@ -191,6 +191,10 @@ impl Contract {
                 assert!(snapshot.last.index <= raft.status().commit, "{snapshot:?} is not committed");
                 (self.applied, self.restoring) = (snapshot.last.index, snapshot.last.index);
             }
+            Action::Receive(chunk) => {
+                let is_needed = chunk.snapshot.last.index > raft.status().commit;
+                assert!(is_needed, "receives what is committed");
+            }
             Action::Load(request) => self.check_load(&request.wanted, raft),
             Action::Unknown(id) => self.end(*id, Ending::Unknown),
             Action::RoleChanged(change) => {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use raft_core::message::{
-    Append, AppendAcknowledgement, AppendRejection, HeartbeatAnswer, PreVoteAnswer, SnapshotChunk,
+    Append, AppendAcknowledgement, AppendRejection, HeartbeatAnswer, PreVoteAnswer, Reception, SnapshotChunk,
     SnapshotChunkAnswer, VoteAnswer,
 };
 use raft_core::{Entry, Envelope, Index, LogId, Member, Message, SnapshotMeta};
@@ -147,10 +147,17 @@ impl Follower {
             (self.base, self.log) = (last, Vec::new());
             return Message::AppendAcknowledgement(installed);
         }
-        let Incoming { received, lacks_beginning: restart, .. } = incoming;
+        let received = incoming.received;
+        let reception = if incoming.lacks_beginning { Reception::LacksBeginning } else { Reception::GoesOn };
         self.incoming = Some(incoming);
         let digest = m.snapshot.digest;
-        Message::SnapshotChunkAnswer(SnapshotChunkAnswer { term, snapshot: last, digest, received, restart })
+        Message::SnapshotChunkAnswer(SnapshotChunkAnswer {
+            term,
+            snapshot: last,
+            digest,
+            received,
+            reception,
+        })
     }
 
     /// Whether it holds everything through here.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use raft_core::message::{
     Abstention, AbstentionAnswer, Append, AppendAcknowledgement, AppendRejection, Forward, ForwardAnswer,
     ForwardOutcome, Heartbeat, HeartbeatAnswer, PreVote, PreVoteAnswer, ReadIndex, ReadIndexAnswer,
-    RequestVote, SnapshotChunkAnswer, StaleTerm, VoteAnswer,
+    Reception, RequestVote, SnapshotChunkAnswer, StaleTerm, VoteAnswer,
 };
 use raft_core::{
     Boot, ClusterId, Config, Configuration, Entry, Envelope, Epoch, Identity, Incarnation, Index, LogId,
@@ -181,7 +181,7 @@ impl Forge {
                         snapshot: m.snapshot.last,
                         digest: m.snapshot.digest,
                         received: if index < 240 { received } else { u64::from(flags) << (index & 7) },
-                        restart: !yes,
+                        reception: if yes { Reception::GoesOn } else { Reception::LacksBeginning },
                     })
                 }
             }

@@ -116,6 +116,15 @@ impl Host {
                     self.journal.submit(persist.clone());
                     self.unsynced.push_back(persist);
                 }
+                Action::Receive(chunk) => {
+                    self.journal.receive(&chunk);
+                    while let Some(job) = self.journal.poll_receive() {
+                        perform_all(&mut self.files, &job.ops);
+                        if let Some(received) = self.journal.handle_receive_done() {
+                            self.raft.handle_received(self.now, received);
+                        }
+                    }
+                }
                 Action::Restore(snapshot) => self.note_restore(&snapshot),
                 Action::Load(request) => self.note_load(request),
                 Action::Apply(_)

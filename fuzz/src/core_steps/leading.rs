@@ -2,7 +2,7 @@
 //! and the single events with which a follower helps or hinders from there on.
 
 use raft_core::message::{
-    AppendAcknowledgement, AppendRejection, HeartbeatAnswer, SnapshotChunkAnswer, StaleTerm,
+    AppendAcknowledgement, AppendRejection, HeartbeatAnswer, Reception, SnapshotChunkAnswer, StaleTerm,
 };
 use raft_core::{Boot, Index, LogId, Member, Message, NodeId, Raft, Round, Span, Status};
 
@@ -190,7 +190,12 @@ fn answer_about_pieces(host: &mut Host, forge: &Forge, step: Step) {
         snapshot: last,
         digest: piece.snapshot.digest ^ u64::from(d >> 7),
         received,
-        restart: c & 1 == 1,
+        reception: match c & 3 {
+            1 => Reception::LacksBeginning,
+            3 if c & 4 == 4 => Reception::NoRoom,
+            3 => Reception::LacksBeginning,
+            _ => Reception::GoesOn,
+        },
     };
     host.receive(forge.envelope(&host.raft, to, flags, Message::SnapshotChunkAnswer(answer)), 0);
 }

@@ -1,7 +1,7 @@
 //! Snapshots from peers: their pieces, right ones mostly; and followers that are so far behind that they need one.
 
 use bytes::Bytes;
-use raft_core::message::{AppendRejection, SnapshotChunk, SnapshotChunkAnswer};
+use raft_core::message::{AppendRejection, Reception, SnapshotChunk, SnapshotChunkAnswer};
 use raft_core::{Envelope, Index, LogId, MemberSet, Message, NodeId, Round, SnapshotMeta, Term};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -124,8 +124,8 @@ impl Forge {
         } else if let Message::SnapshotChunk(m) = &sent.message {
             let received = m.offset.saturating_add(u64::from(what)).saturating_sub(u64::from(index));
             let (snapshot, digest) = (m.snapshot.last, m.snapshot.digest ^ u64::from(what >> 7));
-            let restart = what & 64 != 0;
-            Message::SnapshotChunkAnswer(SnapshotChunkAnswer { term, snapshot, digest, received, restart })
+            let reception = if what & 64 != 0 { Reception::LacksBeginning } else { Reception::GoesOn };
+            Message::SnapshotChunkAnswer(SnapshotChunkAnswer { term, snapshot, digest, received, reception })
         } else {
             return None;
         };

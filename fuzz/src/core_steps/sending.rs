@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use raft_core::message::{Append, SnapshotChunk, SnapshotChunkAnswer};
+use raft_core::message::{Append, Reception, SnapshotChunk, SnapshotChunkAnswer};
 use raft_core::{Boot, Config, Envelope, Index, Member, Message, Raft, SnapshotMeta, Term, Violation};
 
 use super::situations::Situation;
@@ -186,7 +186,7 @@ impl Sending {
     fn note_early_answer(&mut self, from: Member, m: &SnapshotChunkAnswer) {
         let is_same = |known: &&SnapshotChunkAnswer| (known.snapshot, known.digest) == (m.snapshot, m.digest);
         let known = self.early.get(&from).filter(is_same);
-        if m.restart || known.is_none_or(|known| known.received < m.received) {
+        if m.reception == Reception::LacksBeginning || known.is_none_or(|known| known.received < m.received) {
             self.early.insert(from, m.clone());
         }
     }
@@ -196,17 +196,22 @@ impl Sending {
         let is_about = receiver.is_about(m);
         let is_too_much = m.received > receiver.snapshot.length;
         let is_less = m.received < receiver.held;
+        let begins_anew = match m.reception {
+            Reception::GoesOn => false,
+            Reception::LacksBeginning => is_less,
+            Reception::NoRoom => true,
+        };
         if is_about && !is_too_much {
             receiver.held = receiver.held.max(m.received);
             receiver.under_way.retain(|_, end| *end > m.received);
-            if m.restart && is_less {
+            if begins_anew {
                 (receiver.sent, receiver.held, receiver.lost_its_part) = (0, m.received, true);
                 receiver.under_way.clear();
             }
         }
         self.reach(Situation::AnswersAboutAnother, !is_about);
         self.reach(Situation::HasMoreThanAll, is_about && is_too_much);
-        self.reach(Situation::GoesBack, is_about && is_less && !m.restart);
+        self.reach(Situation::GoesBack, is_about && is_less && !begins_anew);
     }
 
     /// A snapshot of the node's own was offered.

@@ -133,6 +133,15 @@ impl History {
                     self.journal.submit(persist.clone());
                     self.unsynced.push_back(persist);
                 }
+                Action::Receive(chunk) => {
+                    self.journal.receive(&chunk);
+                    while let Some(job) = self.journal.poll_receive() {
+                        perform_all(&mut self.files, &job.ops);
+                        if let Some(received) = self.journal.handle_receive_done() {
+                            self.raft.handle_received(self.now, received);
+                        }
+                    }
+                }
                 Action::Apply(_) | Action::Restore(_) => {
                     self.raft.handle_applied(self.raft.status().applying);
                 }

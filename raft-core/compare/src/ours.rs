@@ -94,7 +94,7 @@ impl Node for Ours {
                         }
                     }
                     Action::RoleChanged(_) | Action::ReadReady(..) | Action::ReadFailed(..) => {}
-                    Action::Restore(_) | Action::Load(_) => panic!("nobody is that far behind"),
+                    Action::Receive(_) | Action::Restore(_) | Action::Load(_) => panic!("nobody is that far behind"),
                     Action::Lost(_) | Action::Unknown(_) => panic!("nothing is lost here"),
                 }
             }

@@ -11,10 +11,10 @@ use super::sector::identity_digest;
 use super::segment::{self, Base, HEADER_BYTES, Place, SegmentHeader};
 use super::snapshot::{self, Home, RestorePlan, SnapshotPlan, WrittenSnapshot};
 use super::snapshot_files::SnapshotFiles;
-use super::{Batch, DiskOp, JournalConfig, record};
+use super::{Batch, DiskOp, JournalConfig, ReceiveJob, record};
 use crate::entry::entries_size;
 use crate::load::{LoadRequest, Wanted};
-use crate::snapshot::SnapshotMeta;
+use crate::snapshot::{Chunk, Received, SnapshotMeta};
 use crate::types::Index;
 use crate::write::{Durable, Identity, Persist};
 
@@ -170,6 +170,7 @@ impl Journal {
         if let Some(snapshot) = &write.install {
             let is_alone = write.append.is_empty() && write.truncate_from.is_none();
             assert!(is_alone && write.discard_through.is_none(), "an install closes its write");
+            assert!(self.snapshots.serial_of(snapshot).is_some(), "what is installed is complete and synced");
             self.last_index = snapshot.last.index;
         }
         if let Some(discard) = &write.discard_through {
@@ -202,6 +203,43 @@ impl Journal {
     pub fn handle_snapshot_written(&mut self, written: &WrittenSnapshot) {
         self.snapshots.planned = None;
         self.snapshots.complete.insert(written.serial, written.snapshot.clone());
+    }
+
+    /// A plan was carried out, and the snapshot is not wanted any more: its file goes.
+    pub fn handle_snapshot_refused(&mut self, written: &WrittenSnapshot) {
+        self.snapshots.planned = None;
+        if !self.is_poisoned {
+            self.snapshots.remove(written.serial);
+        }
+    }
+
+    /// Takes a piece of an incoming snapshot. A poisoned journal drops it.
+    ///
+    /// # Panics
+    /// If it is not the next piece of its transfer, or the first of another one.
+    pub fn receive(&mut self, chunk: &Chunk) {
+        if !self.is_poisoned {
+            self.snapshots.receive(self.identity, chunk);
+        }
+    }
+
+    /// The next work beside the batches, unless some is under way, there is none, or the journal is poisoned.
+    #[must_use]
+    pub fn poll_receive(&mut self) -> Option<ReceiveJob> {
+        if self.is_poisoned { None } else { self.snapshots.poll_job() }
+    }
+
+    /// The work under way is done: how far an incoming snapshot is, for the core.
+    #[must_use]
+    pub fn handle_receive_done(&mut self) -> Option<Received> {
+        if self.is_poisoned { None } else { self.snapshots.job_done() }
+    }
+
+    /// There was no room for the work under way, of which so many operations were performed. The transfer that ends by
+    /// this, for the core. Any other failure is one of the disk: see [`Journal::handle_failure`].
+    #[must_use]
+    pub fn handle_no_room(&mut self, performed: usize) -> Option<u64> {
+        if self.is_poisoned { None } else { self.snapshots.job_failed(performed) }
     }
 
     /// How to read back what the core asks for.
@@ -249,7 +287,7 @@ impl Journal {
         let mut payload = mem::take(&mut self.payload);
         payload.clear();
         let mut ops = Vec::new();
-        let drained = self.drain(&mut payload, &mut ops);
+        let drained = self.drain(&mut payload);
         let mut attests = self.attested;
         let is_rolled = !payload.is_empty() && self.roll(segment::batch_bytes(payload.len()), &mut ops);
         if drained.has_hard_state || is_rolled {
@@ -283,13 +321,12 @@ impl Journal {
     }
 
     /// Takes writes off the queue, as many as fit one batch, and at least one. An install is the last of its batch.
-    fn drain(&mut self, payload: &mut Vec<u8>, ops: &mut Vec<DiskOp>) -> Drained {
+    fn drain(&mut self, payload: &mut Vec<u8>) -> Drained {
         let mut drained = Drained { last: self.written_through, ..Drained::default() };
         let mut bytes = 0;
         while let Some(persist) = self.queue.front() {
             let write = &persist.write;
-            let chunks: u64 = write.chunks.iter().map(|chunk| chunk.bytes.len() as u64).sum();
-            bytes += entries_size(&write.append) + chunks;
+            bytes += entries_size(&write.append);
             if drained.durable.is_some() && bytes > self.config.batch_bytes_max {
                 break;
             }
@@ -308,11 +345,9 @@ impl Journal {
                 drained.note(first.index);
                 drained.last = last.index;
             }
-            for chunk in &write.chunks {
-                self.snapshots.push(self.identity, chunk, ops);
-            }
             if let Some(snapshot) = &write.install {
-                let file = self.snapshots.finish(snapshot, ops);
+                let file = self.snapshots.serial_of(snapshot);
+                let file = file.expect("it was complete when the write was submitted");
                 record::encode_install(file, snapshot, payload);
                 drained.base = Some(Base { file, last: snapshot.last, through: snapshot.last });
                 drained.last = snapshot.last.index;

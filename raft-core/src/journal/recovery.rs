@@ -374,7 +374,7 @@ fn found(
         index.rename_segment(tail.number, position.segment);
     }
     let last_serial = serials(names).max().unwrap_or(0).max(reading.log.base().file);
-    let mut snapshots = SnapshotFiles { last_serial, ..SnapshotFiles::default() };
+    let mut snapshots = SnapshotFiles::new(last_serial);
     let base = match snapshot {
         Some((file, snapshot)) => {
             snapshots.complete.insert(*file, snapshot.clone());

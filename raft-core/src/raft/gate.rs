@@ -7,12 +7,11 @@
 //! ```
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 
 use crate::message::Envelope;
 use crate::raft::log::Log;
 use crate::raft::queue::Queue;
-use crate::snapshot::{Chunk, Discard, SnapshotMeta};
+use crate::snapshot::{Discard, SnapshotMeta};
 use crate::types::{Boot, Index, Instant, Term};
 use crate::write::{Durable, HardState, Persist, Write};
 
@@ -45,8 +44,6 @@ struct Held {
 /// Changes that come with snapshots.
 #[derive(Clone, Debug, Default)]
 struct Snapshots {
-    chunks: Vec<Chunk>,
-    chunk_bytes: u64,
     install: Option<Box<SnapshotMeta>>,
     discard: Option<Box<Discard>>,
 }
@@ -127,13 +124,6 @@ impl Gate {
         }
     }
 
-    /// Notes a piece of an incoming snapshot.
-    pub(crate) fn chunk(&mut self, chunk: Chunk) {
-        let gathered = self.snapshots.get_or_insert_default();
-        gathered.chunk_bytes += chunk.bytes.len() as u64;
-        gathered.chunks.push(chunk);
-    }
-
     /// Notes that a received snapshot took the place of the whole log. What is on disk of the old log agrees with the
     /// new one through `agreed` only, and the rest of it is worth nothing from here on.
     pub(crate) fn install(&mut self, snapshot: SnapshotMeta, agreed: Index) {
@@ -194,9 +184,9 @@ impl Gate {
         }
     }
 
-    /// Bytes of writes handed out and not yet synced, and of the pieces of a snapshot to be handed out.
+    /// Bytes of writes handed out and not yet synced.
     pub(crate) fn unsynced_bytes(&self) -> u64 {
-        self.unsynced_bytes + self.snapshots.as_ref().map_or(0, |gathered| gathered.chunk_bytes)
+        self.unsynced_bytes
     }
 
     /// When the oldest write was handed out, if it is behind: something became durable twice since then. Once is no sign of
@@ -228,23 +218,21 @@ impl Gate {
         if !self.is_dirty(log) {
             return None;
         }
-        let Snapshots { chunks, chunk_bytes, install, mut discard } =
+        let Snapshots { install, mut discard } =
             self.snapshots.take().map(|gathered| *gathered).unwrap_or_default();
         // An install closes its write.
         let end = install.as_ref().map_or(log.last().index, |snapshot| snapshot.last.index);
-        let (append, append_bytes) = log.slice(self.handed_out_through.next(), end, u64::MAX, 0);
+        let (append, bytes) = log.slice(self.handed_out_through.next(), end, u64::MAX, 0);
         let write = Write {
             hard_state: self.hard_state_changed.then_some(hard_state),
             truncate_from: self.truncate_from.take_if(|_| install.is_none()),
             append,
-            chunks,
             discard_through: discard.take_if(|_| install.is_none()),
             install,
         };
         if let Some(later) = discard {
             self.discard(*later);
         }
-        let bytes = append_bytes + chunk_bytes;
         let number = self.next;
         self.unsynced.push_back(Unsynced {
             number,

@@ -16,7 +16,8 @@ use crate::config::Config;
 use crate::entry::{Entries, Entry, Payload, entries_size, last_id};
 use crate::error::{Refused, Violation};
 use crate::message::{
-    Append, AppendAcknowledgement, AppendRejection, Heartbeat, Message, SnapshotChunk, SnapshotChunkAnswer,
+    Append, AppendAcknowledgement, AppendRejection, Heartbeat, Message, Reception, SnapshotChunk,
+    SnapshotChunkAnswer,
 };
 use crate::snapshot::SnapshotMeta;
 use crate::types::{Boot, Index, Instant, LogId, Member, Round, Term};
@@ -150,13 +151,18 @@ impl Raft {
     }
 
     pub(super) fn handle_chunk_answer(&mut self, from: Sender, m: &SnapshotChunkAnswer) {
-        let now = self.now;
+        let (now, timeout) = (self.now, self.config.election_timeout);
         // It confirms no round: it did not wait for the follower's term to be durable.
         let Some(peer) = self.peer_answered(from, Round(0)) else { return };
         if let Mode::Snapshot(transfer) = &mut peer.mode
             && (transfer.snapshot.last, transfer.snapshot.digest) == (m.snapshot, m.digest)
         {
-            let answered = transfer.handle_answer(m.received, m.restart, now);
+            if m.reception == Reception::NoRoom {
+                transfer.pause(now.plus(timeout));
+                return;
+            }
+            let is_restart = m.reception == Reception::LacksBeginning;
+            let answered = transfer.handle_answer(m.received, is_restart, now);
             if let Some((took, bytes)) = answered {
                 peer.round_trip.measure(took);
                 peer.round_trip.handle_progress();

@@ -13,6 +13,7 @@ use crate::types::{Boot, Index, Member};
 pub(super) enum Output {
     Message,
     Persist,
+    Receive,
     Restore,
     Apply,
     Load,

@@ -1,8 +1,12 @@
-//! A follower's side of a snapshot's way (Raft §7, InstallSnapshot): pieces come in any order, go to the disk in
-//! theirs, and count once the digest of all of them is right.
+//! A follower's side of a snapshot's way (Raft §7, InstallSnapshot): pieces come in any order, and go to the disk in theirs,
+//! to a file that nothing else waits for. Once the digest of all of them is right and the disk has them, the snapshot is
+//! installed.
+//!
+//! A disk without room is no failure of the node: the file goes, the leader is told, and pieces are taken again after an
+//! election timeout.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use core::fmt;
 
 use bytes::Bytes;
@@ -10,11 +14,12 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::role::Role;
 use super::{Raft, Sender};
+use crate::action::Action;
 use crate::error::Violation;
 use crate::journal;
-use crate::message::{Message, SnapshotChunk, SnapshotChunkAnswer};
-use crate::snapshot::{Chunk, SnapshotMeta};
-use crate::types::{Index, LogId, Term};
+use crate::message::{Message, Reception, SnapshotChunk, SnapshotChunkAnswer};
+use crate::snapshot::{Chunk, Received, SnapshotMeta};
+use crate::types::{Index, Instant, LogId, Term};
 
 /// No log reaches this index, so a snapshot that claims to is a lie.
 const INDEX_MAX: u64 = 1 << 62;
@@ -23,8 +28,16 @@ const INDEX_MAX: u64 = 1 << 62;
 #[derive(Clone)]
 pub(crate) struct Receiving {
     snapshot: SnapshotMeta,
-    /// Everything before this was handed to the disk.
+    /// See [`Chunk::transfer`].
+    transfer: u64,
+    /// Everything before this is handed to the disk, or about to be.
     received: u64,
+    /// Pieces that are about to be.
+    pieces: VecDeque<Chunk>,
+    /// Everything before this is on the disk.
+    written: u64,
+    /// All of it is, its file and its directory.
+    is_written: bool,
     digest: Xxh3,
     /// Pieces that came before their predecessors, by offset.
     shelf: BTreeMap<u64, Bytes>,
@@ -35,6 +48,8 @@ pub(crate) struct Receiving {
     is_begun: bool,
     /// It began in the middle, or was damaged: the leader must send the beginning again.
     lacks_beginning: bool,
+    /// The disk had no room: until then no piece is taken.
+    no_room_until: Option<Instant>,
 }
 
 impl fmt::Debug for Receiving {
@@ -44,16 +59,21 @@ impl fmt::Debug for Receiving {
 }
 
 impl Receiving {
-    fn new(snapshot: SnapshotMeta, term: Term, lacks_beginning: bool) -> Receiving {
+    fn new(snapshot: SnapshotMeta, transfer: u64, term: Term, lacks_beginning: bool) -> Receiving {
         Receiving {
             snapshot,
+            transfer,
             received: 0,
+            pieces: VecDeque::new(),
+            written: 0,
+            is_written: false,
             digest: Xxh3::new(),
             shelf: BTreeMap::new(),
             shelf_bytes: 0,
             term,
             is_begun: false,
             lacks_beginning,
+            no_room_until: None,
         }
     }
 
@@ -64,6 +84,17 @@ impl Receiving {
 
     fn is_complete(&self) -> bool {
         self.is_begun && self.received == self.snapshot.length
+    }
+
+    /// How it stands, for the leader.
+    fn reception(&self, now: Instant) -> Reception {
+        if self.no_room_until.is_some_and(|until| now < until) {
+            Reception::NoRoom
+        } else if self.lacks_beginning {
+            Reception::LacksBeginning
+        } else {
+            Reception::GoesOn
+        }
     }
 
     /// Keeps a piece that came too early, if there is room; otherwise the leader will send it again.
@@ -138,11 +169,16 @@ impl Raft {
     fn take_chunk(&mut self, m: SnapshotChunk) {
         let is_other = |receiving: &Receiving| !receiving.snapshot.same_content(&m.snapshot);
         if self.receiving.as_deref().is_none_or(is_other) {
-            self.receiving = Some(Box::new(Receiving::new(*m.snapshot, m.term, m.offset > 0)));
+            let transfer = self.next_question().0;
+            self.receiving = Some(Box::new(Receiving::new(*m.snapshot, transfer, m.term, m.offset > 0)));
         }
         let bytes_max = self.config.shelf_bytes_max;
+        let now = self.now;
         let Some(receiving) = &mut self.receiving else { return };
         receiving.term = m.term;
+        if receiving.no_room_until.is_some_and(|until| now < until) {
+            return;
+        }
         let end = m.offset + m.bytes.len() as u64;
         if m.offset > receiving.received {
             receiving.put_on_shelf(m.offset, m.bytes, bytes_max);
@@ -151,7 +187,8 @@ impl Raft {
         // The first piece of an empty snapshot is empty, and the only one that is.
         let is_new = end > receiving.received || receiving.snapshot.length == 0;
         // A disk that is behind gets no more to do; the piece will come again.
-        if is_new && self.gate.unsynced_bytes() < self.config.unsynced_bytes_max {
+        let behind = receiving.received - receiving.written;
+        if is_new && !receiving.is_complete() && behind < self.config.unsynced_bytes_max {
             let known = usize::try_from(receiving.received - m.offset).unwrap_or(usize::MAX);
             let mut piece = Some(m.bytes.slice(known.min(m.bytes.len())..));
             while let Some(bytes) = piece {
@@ -160,37 +197,83 @@ impl Raft {
                 receiving.digest.update(&bytes);
                 receiving.lacks_beginning = false;
                 receiving.is_begun = true;
-                self.gate.chunk(Chunk { snapshot: receiving.snapshot.clone(), offset, bytes });
+                let (transfer, snapshot) = (receiving.transfer, receiving.snapshot.clone());
+                receiving.pieces.push_back(Chunk { transfer, snapshot, offset, bytes });
                 piece = receiving.take_from_shelf();
             }
         }
     }
 
-    /// Installs what is complete, or tells the leader how far it is.
+    /// Installs what is complete and on the disk, or tells the leader how far it is.
     fn advance_receiving(&mut self, from: Sender) -> Result<(), Violation> {
         let Some(receiving) = &self.receiving else { return Ok(()) };
-        let mut damaged = false;
-        if receiving.is_complete() {
+        let damaged = receiving.is_complete() && receiving.digest.digest() != receiving.snapshot.digest;
+        if damaged {
             let snapshot = receiving.snapshot.clone();
-            damaged = receiving.digest.digest() != snapshot.digest;
-            if !damaged {
-                self.receiving = None;
-                self.install(snapshot);
-                return Ok(());
-            }
-            self.receiving = Some(Box::new(Receiving::new(snapshot, self.hard_state.term, true)));
+            let transfer = self.next_question().0;
+            let anew = Receiving::new(snapshot, transfer, self.hard_state.term, true);
+            self.receiving = Some(Box::new(anew));
         }
+        if !self.install_received() {
+            self.owe_chunk_answer();
+        }
+        if damaged { Err(Violation::SnapshotDigest(from.member)) } else { Ok(()) }
+    }
+
+    fn owe_chunk_answer(&mut self) {
         let owed = self.receiving.as_ref().map(|receiving| SnapshotChunkAnswer {
             term: self.hard_state.term,
             snapshot: receiving.snapshot.last,
             digest: receiving.snapshot.digest,
             received: receiving.received,
-            restart: receiving.lacks_beginning,
+            reception: receiving.reception(self.now),
         });
         if let Role::Follower(follower) = &mut self.role {
             follower.chunk_answer_owed = owed.map(Box::new);
         }
-        if damaged { Err(Violation::SnapshotDigest(from.member)) } else { Ok(()) }
+    }
+
+    /// The disk has more of an incoming snapshot.
+    pub(super) fn note_received(&mut self, received: Received) {
+        let is_it = |receiving: &&mut Box<Receiving>| receiving.transfer == received.transfer;
+        let Some(receiving) = self.receiving.as_mut().filter(is_it) else { return };
+        receiving.written = receiving.written.max(received.through.min(receiving.received));
+        receiving.is_written |= received.is_whole && receiving.is_complete();
+        self.install_received();
+    }
+
+    /// The disk has no room for an incoming snapshot: what was written of it is gone.
+    pub(super) fn note_no_room(&mut self, transfer: u64) {
+        let is_it = |receiving: &&Box<Receiving>| receiving.transfer == transfer;
+        let Some(receiving) = self.receiving.as_ref().filter(is_it) else { return };
+        let (snapshot, term) = (receiving.snapshot.clone(), receiving.term);
+        let next = self.next_question().0;
+        let mut anew = Receiving::new(snapshot, next, term, true);
+        anew.no_room_until = Some(self.now.plus(self.config.election_timeout));
+        self.receiving = Some(Box::new(anew));
+        self.owe_chunk_answer();
+    }
+
+    /// Installs the snapshot that has come, if the disk has all of it. Only as a follower: whoever campaigns does so with the
+    /// log that it asked votes for. It is done then once a leader asks. Says whether nothing is left to come.
+    fn install_received(&mut self) -> bool {
+        let is_follower = matches!(self.role, Role::Follower(_));
+        let is_due = |receiving: &&mut Box<Receiving>| receiving.is_written && is_follower;
+        let Some(receiving) = self.receiving.as_mut().filter(is_due) else { return false };
+        let snapshot = receiving.snapshot.clone();
+        self.receiving = None;
+        // What it covers may have come as entries meanwhile.
+        if self.has_all_of(snapshot.last) {
+            self.confirm_through(snapshot.last.index);
+        } else {
+            self.install(snapshot);
+        }
+        true
+    }
+
+    /// The next piece for the disk.
+    pub(super) fn poll_receive(&mut self) -> Option<Action> {
+        self.receiving.as_mut()?.pieces.pop_front().map(Action::Receive)
     }
 
     /// Makes a received snapshot current. The whole log goes: what of it agrees with the leader's, the snapshot
@@ -204,7 +287,7 @@ impl Raft {
         self.commit = last.index;
         self.loaded_to_apply = None;
         for id in self.proposals.settle_covered(last.index) {
-            self.notices.push_back(crate::action::Action::Unknown(id));
+            self.notices.push_back(Action::Unknown(id));
         }
         self.restoring = Some(Box::new(snapshot.clone()));
         self.snapshot = Some(Box::new(snapshot));

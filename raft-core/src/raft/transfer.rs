@@ -20,6 +20,8 @@ pub(crate) struct Transfer {
     is_all_sent: bool,
     /// When the peer was last told, or last answered, if all pieces are there and only the installation is waited for.
     waiting_since: Option<Instant>,
+    /// The peer has no room for it: until then nothing is sent.
+    paused_until: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -39,12 +41,16 @@ impl Transfer {
             pieces: VecDeque::new(),
             is_all_sent: false,
             waiting_since: None,
+            paused_until: None,
         }
     }
 
     /// Where the piece to send now starts, and its length, `bytes_max` at most; none while the window is full or all is
     /// under way.
     pub(crate) fn wants(&self, config: &Config, bytes_max: u64) -> Option<(u64, u64)> {
+        if self.paused_until.is_some() {
+            return None;
+        }
         if let Some(lost) = self.pieces.iter().find(|piece| piece.is_lost) {
             return Some((lost.start, bytes_max.min(lost.end - lost.start)));
         }
@@ -82,7 +88,7 @@ impl Transfer {
         is_restart: bool,
         now: Instant,
     ) -> Option<(Span, u64)> {
-        if received > self.snapshot.length {
+        if received > self.snapshot.length || self.paused_until.is_some() {
             return None;
         }
         if received < self.received {
@@ -109,9 +115,17 @@ impl Transfer {
         took
     }
 
+    /// The peer has no room for it. It is tried again from the beginning, but not before.
+    pub(crate) fn pause(&mut self, until: Instant) {
+        *self = Transfer { paused_until: Some(until), ..Transfer::new(self.snapshot.clone()) };
+    }
+
     /// When the oldest piece counts as lost, or the follower is asked whether it installed all. A lost piece goes out as
     /// soon as the disk has read it: no time is waited for then.
     pub(crate) fn retransmit_at(&self, timeout: Span) -> Option<Instant> {
+        if self.paused_until.is_some() {
+            return self.paused_until;
+        }
         let since = match self.pieces.front() {
             Some(piece) => (!piece.is_lost).then_some(piece.at),
             None => self.waiting_since,
@@ -121,6 +135,7 @@ impl Transfer {
 
     /// The oldest piece is lost; or all are there, and the word that it is installed is. Gives the bytes that were lost.
     pub(crate) fn retransmit(&mut self, now: Instant) -> u64 {
+        self.paused_until = self.paused_until.filter(|until| *until > now);
         if let Some(piece) = self.pieces.front_mut() {
             piece.is_lost = true;
             return piece.end - piece.start;

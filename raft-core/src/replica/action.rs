@@ -4,7 +4,7 @@ use super::request::{Outcome, Ticket};
 use super::snapshots::{LoadJob, RestoreJob, SnapshotJob};
 use super::state_machine::StateMachine;
 use crate::action::RoleChange;
-use crate::journal::Batch;
+use crate::journal::{Batch, ReceiveJob};
 use crate::message::Envelope;
 
 /// What the host must do.
@@ -17,6 +17,9 @@ pub enum ReplicaAction<R, A, I> {
     Send(Envelope),
     /// Perform the batch; then `handle_batch_done` or `handle_disk_failed`.
     Disk(Batch),
+    /// Work on incoming snapshots, beside everything else; then `handle_receive_done`, or `handle_no_room`, or
+    /// `handle_disk_failed`.
+    Receive(ReceiveJob),
     /// Write a snapshot, beside everything else; then `handle_snapshot_written`, or `handle_disk_failed`, or
     /// `handle_snapshot_failed`.
     TakeSnapshot(SnapshotJob<I>),

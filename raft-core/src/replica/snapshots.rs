@@ -182,10 +182,11 @@ impl<S: StateMachine> Replica<S> {
             return;
         }
         self.advance(now);
-        // Refused: one that is newer came from the leader meanwhile, or a follower needs the current one still. The
-        // file is not named anywhere, and goes with the next discard.
+        // Refused: one that is newer came from the leader meanwhile, or a follower needs the current one still.
         if self.raft.offer_snapshot(now, written.meta().clone()).is_ok() {
             self.journal.handle_snapshot_written(written);
+        } else {
+            self.journal.handle_snapshot_refused(written);
         }
         self.notice_term();
     }

@@ -216,6 +216,10 @@ impl World {
                         self.network.push_back(envelope);
                     }
                     ReplicaAction::Disk(batch) => node.batches.push_back(batch.ops),
+                    ReplicaAction::Receive(job) => {
+                        perform(&mut node.files, &job.ops);
+                        node.replica.handle_receive_done(self.now);
+                    }
                     ReplicaAction::TakeSnapshot(job) => {
                         let files = &mut node.files;
                         let written = job.write(&mut |op| {

@@ -88,7 +88,7 @@ fn message() -> impl Strategy<Value = Message> {
                     snapshot: id,
                     digest: b,
                     received: c,
-                    restart: yes,
+                    reception: if yes { Reception::LacksBeginning } else { Reception::NoRoom },
                 }),
             }
         })
@@ -208,7 +208,7 @@ pub(crate) fn one_of_each() -> Vec<Envelope> {
             snapshot: id(2, 69_999),
             digest: u64::MAX,
             received: 205,
-            restart: true,
+            reception: Reception::LacksBeginning,
         }),
     ];
     messages.into_iter().map(around).collect()

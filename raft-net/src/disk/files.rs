@@ -87,6 +87,29 @@ impl DataFiles {
         performed
     }
 
+    /// The same for files that can be done without: that there is no room for it is no failure. Says whether there was. Whoever
+    /// is told no lets go of the file: nothing of what was written to it counts, synced or not.
+    pub(crate) fn perform_if_room(&mut self, op: &DiskOp) -> io::Result<bool> {
+        if self.shared.closed.load(Ordering::SeqCst) {
+            return self.perform(op).map(|()| true);
+        }
+        let grows = match op {
+            DiskOp::Create { file, .. } | DiskOp::Write { file, .. } | DiskOp::Sync { file } => Some(file),
+            DiskOp::Remove { .. } | DiskOp::SyncDirectory => None,
+        };
+        match (self.try_perform(op), grows) {
+            (Ok(()), _) => Ok(true),
+            (Err(error), Some(file)) if is_no_room(&error) => {
+                self.open.remove(file);
+                Ok(false)
+            }
+            (Err(error), _) => {
+                self.shared.closed.store(true, Ordering::SeqCst);
+                Err(error)
+            }
+        }
+    }
+
     fn try_perform(&mut self, op: &DiskOp) -> io::Result<()> {
         self.faults.before(op)?;
         match op {
@@ -201,10 +224,19 @@ fn read_failed(error: io::Error) -> ReadFailed {
     }
 }
 
+/// Whether a device, a quota or a limit of the file system has no room for more.
+fn is_no_room(error: &io::Error) -> bool {
+    let full = [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::FileTooLarge];
+    full.contains(&error.kind())
+}
+
 /// A file of that many zero bytes, really written: on blocks that are allocated but unwritten, each later fdatasync
 /// would also have to write the metadata that says that they are written now.
 fn create_zeroed(path: &Path, bytes: u64) -> io::Result<File> {
     let file = File::options().read(true).write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    if bytes == 0 {
+        return Ok(file);
+    }
     // In one piece where the file system can, and "no space" before anything is written.
     match fs4::fs_std::FileExt::allocate(&file, bytes) {
         Ok(()) => {}

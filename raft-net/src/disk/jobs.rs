@@ -1,16 +1,17 @@
-//! Work beside the journal: one thread writes snapshots, one reads back what was let go from memory.
+//! Work beside the journal: one thread writes snapshots, one writes those that come in, one reads back what was let go from
+//! memory.
 
 use std::io;
 use std::sync::mpsc;
 use std::thread;
 
-use raft_core::journal::{SnapshotWriteError, WrittenSnapshot};
+use raft_core::journal::{ReceiveJob, SnapshotWriteError, WrittenSnapshot};
 use raft_core::replica::{LoadJob, LoadOutcome, RestoreJob, RestoredState, SnapshotJob, StateMachine};
 use raft_core::snapshot::SourceError;
 use tokio::sync::mpsc as answers;
 
 use super::files::{DataFiles, DataReader};
-use super::perform_one;
+use super::{describe, perform_one};
 
 /// What became of a job.
 pub(crate) enum JobDone<S: StateMachine> {
@@ -20,6 +21,10 @@ pub(crate) enum JobDone<S: StateMachine> {
     DiskFailed(String),
     /// It could not be written: the state machine is at fault.
     Unwritable(String),
+    /// What was asked for incoming snapshots is done.
+    Received,
+    /// There is no room for the one that comes in: what, and how many operations were performed before.
+    NoRoom(String, usize),
     /// A snapshot was read, or could not be.
     Restored(Box<RestoreJob>, Result<Box<RestoredState<S>>, SourceError>),
     /// Something was read back.
@@ -46,9 +51,10 @@ enum Read {
     Load(Box<LoadJob>),
 }
 
-/// The event loop's end of both threads. The replica bounds how many jobs are open.
+/// The event loop's end of these threads. The replica bounds how many jobs are open.
 pub(crate) struct Jobs<S: StateMachine> {
     snapshots: mpsc::Sender<SnapshotJob<S::Image>>,
+    incoming: mpsc::Sender<ReceiveJob>,
     reads: mpsc::Sender<Read>,
     done: answers::UnboundedReceiver<JobDone<S>>,
 }
@@ -57,12 +63,14 @@ impl<S> Jobs<S>
 where
     S: StateMachine + Send + 'static,
 {
-    /// Starts both threads. The writer keeps the directory locked for as long as it has it open.
+    /// Starts the threads. The writers keep the directory locked for as long as they have it open.
     pub(crate) fn start(mut files: DataFiles, reader: DataReader) -> io::Result<Jobs<S>> {
+        let mut incoming_files = files.for_another_thread()?;
         let (snapshots, to_write) = mpsc::channel();
+        let (incoming, to_receive) = mpsc::channel();
         let (reads, to_read) = mpsc::channel();
         let (outbox, done) = answers::unbounded_channel();
-        let written = outbox.clone();
+        let (written, received) = (outbox.clone(), outbox.clone());
         thread::Builder::new().name(String::from("raft-snapshots")).spawn(move || {
             let _alarm = Alarm(written.clone());
             while let Ok(job) = to_write.recv() {
@@ -74,6 +82,16 @@ where
             drop(files);
             drop(written);
         })?;
+        thread::Builder::new().name(String::from("raft-incoming")).spawn(move || {
+            let _alarm = Alarm(received.clone());
+            while let Ok(job) = to_receive.recv() {
+                if received.send(receive::<S>(&mut incoming_files, &job)).is_err() {
+                    break;
+                }
+            }
+            drop(incoming_files);
+            drop(received);
+        })?;
         thread::Builder::new().name(String::from("raft-reads")).spawn(move || {
             let _alarm = Alarm(outbox.clone());
             while let Ok(job) = to_read.recv() {
@@ -82,7 +100,7 @@ where
                 }
             }
         })?;
-        Ok(Jobs { snapshots, reads, done })
+        Ok(Jobs { snapshots, incoming, reads, done })
     }
 }
 
@@ -90,6 +108,11 @@ impl<S: StateMachine> Jobs<S> {
     /// Writes a snapshot. Like the rest of these, it says nothing if the thread is gone: then the node is stopping.
     pub(crate) fn write(&self, job: SnapshotJob<S::Image>) {
         let _ = self.snapshots.send(job);
+    }
+
+    /// Works on incoming snapshots.
+    pub(crate) fn receive(&self, job: ReceiveJob) {
+        let _ = self.incoming.send(job);
     }
 
     /// Reads a snapshot into a state.
@@ -102,7 +125,7 @@ impl<S: StateMachine> Jobs<S> {
         let _ = self.reads.send(Read::Load(Box::new(job)));
     }
 
-    /// The next job that ended; none once both threads have died. Cancel safe.
+    /// The next job that ended; none once all threads have died. Cancel safe.
     pub(crate) async fn next(&mut self) -> Option<JobDone<S>> {
         self.done.recv().await
     }
@@ -112,10 +135,10 @@ impl<S: StateMachine> Jobs<S> {
         self.done.try_recv().ok()
     }
 
-    /// Ends both threads and waits for them. What they were at is given up where it stands.
+    /// Ends the threads and waits for them. What they were at is given up where it stands.
     pub(crate) async fn close(self) {
-        let Jobs { snapshots, reads, mut done } = self;
-        drop((snapshots, reads));
+        let Jobs { snapshots, incoming, reads, mut done } = self;
+        drop((snapshots, incoming, reads));
         while done.recv().await.is_some() {}
     }
 }
@@ -126,6 +149,17 @@ fn write<S: StateMachine>(files: &mut DataFiles, job: &SnapshotJob<S::Image>) ->
         Err(SnapshotWriteError::Disk(what)) => JobDone::DiskFailed(what),
         Err(SnapshotWriteError::Content(what)) => JobDone::Unwritable(what),
     }
+}
+
+fn receive<S: StateMachine>(files: &mut DataFiles, job: &ReceiveJob) -> JobDone<S> {
+    for (performed, op) in job.ops.iter().enumerate() {
+        match files.perform_if_room(op) {
+            Ok(true) => {}
+            Ok(false) => return JobDone::NoRoom(describe(op, files), performed),
+            Err(error) => return JobDone::DiskFailed(format!("{}: {error}", describe(op, files))),
+        }
+    }
+    JobDone::Received
 }
 
 fn read<S: StateMachine>(reader: &DataReader, job: Read) -> JobDone<S> {

@@ -239,6 +239,11 @@ impl<S: StateMachine> Engine<S> {
                 self.replica.handle_snapshot_written(now, &written);
             }
             JobDone::DiskFailed(what) => self.handle_disk_failed(now, what),
+            JobDone::Received => self.replica.handle_receive_done(now),
+            JobDone::NoRoom(what, performed) => {
+                tracing::error!(%what, "no room for a snapshot that comes in; free some, it will be sent again");
+                self.replica.handle_no_room(now, performed);
+            }
             JobDone::Unwritable(what) => self.replica.handle_snapshot_failed(now, &what),
             JobDone::Restored(job, restored) => {
                 self.replica.handle_restored(now, &job, restored.map(|restored| *restored));
@@ -310,6 +315,7 @@ impl<S: StateMachine> Engine<S> {
                     tracing::info!(last = %job.last(), "writes a snapshot");
                     jobs.write(job);
                 }
+                ReplicaAction::Receive(job) => jobs.receive(job),
                 ReplicaAction::RestoreSnapshot(job) => jobs.restore(job),
                 ReplicaAction::Load(job) => jobs.load(job),
                 ReplicaAction::Reply(ticket, outcome) => self.reply(ticket, outcome),

@@ -105,12 +105,36 @@ fn rot_is_on_the_platter_and_in_the_cache() {
 }
 
 #[test]
-fn writes_are_of_whole_sectors_inside_the_file() {
+fn writes_are_of_whole_sectors_inside_the_file_or_at_its_end() {
     let mut disk = disk_with("a", 1);
     assert_eq!(disk.write("a", 1, &sector(1)), Err(DiskError::OutOfBounds));
-    assert_eq!(disk.write("a", 512, &sector(1)), Err(DiskError::OutOfBounds));
+    assert_eq!(disk.write("a", 1_024, &sector(1)), Err(DiskError::OutOfBounds), "no gaps");
+    let two: Vec<u8> = [sector(1), sector(1)].concat();
+    assert_eq!(disk.write("a", 0, &two), Err(DiskError::OutOfBounds), "half inside");
     assert_eq!(disk.write("a", 0, &[1]), Err(DiskError::OutOfBounds));
     assert_eq!(disk.write("b", 0, &sector(1)), Err(DiskError::NoSuchFile));
+    assert!(disk.is_end("a", 512) && !disk.is_end("a", 0) && !disk.is_end("b", 0));
+    assert_eq!(disk.write("a", 512, &two), Ok(()));
+    assert_eq!((disk.read("a").unwrap().len(), disk.durable("a").unwrap().len()), (1_536, 512));
+}
+
+/// What was written at the end and not synced may be there in part after a power loss, and then the file is as long as that.
+#[test]
+fn a_file_that_grew_may_be_shorter_after_a_power_loss() {
+    let mut disk = disk_with("a", 1);
+    let more: Vec<u8> = [sector(1), sector(2), sector(3)].concat();
+    disk.write("a", 512, &more).unwrap();
+    let after = |mask: u64| {
+        let mut disk = disk.clone();
+        disk.power_loss(&mut bits(mask << 1));
+        disk.read("a").unwrap().chunks(SECTOR).map(|sector| sector[0]).collect::<Vec<u8>>()
+    };
+    assert_eq!(after(0b000), [0]);
+    assert_eq!(after(0b001), [0, 1]);
+    assert_eq!(after(0b010), [0, 0, 2], "what is missing before it reads as zeros");
+    assert_eq!(after(0b111), [0, 1, 2, 3]);
+    disk.sync("a").unwrap();
+    assert_eq!(disk.durable("a").unwrap().len(), 2_048);
 }
 
 /// Said once more, without sharing or dirty sets: each sector of each file as three values.
@@ -118,14 +142,14 @@ fn writes_are_of_whole_sectors_inside_the_file() {
 struct Naive {
     names: BTreeMap<String, usize>,
     durable_names: BTreeMap<String, usize>,
-    /// (what reads see, what the platter has, whether a sync would write it)
-    files: Vec<Vec<(u8, u8, bool)>>,
+    /// (what reads see, what the platter has if anything, whether a sync would write it)
+    files: Vec<Vec<(u8, Option<u8>, bool)>>,
     synced: Vec<bool>,
 }
 
 #[derive(Clone, Debug)]
 enum Op {
-    Create(u8),
+    Create(u8, u8),
     Write(u8, u8, Vec<u8>, u8),
     Sync(u8),
     FailSync(u8, u8),
@@ -138,7 +162,7 @@ const SECTORS: u8 = 4;
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        (0..3u8).prop_map(Op::Create),
+        (0..3u8, 0..=SECTORS).prop_map(|(file, sectors)| Op::Create(file, sectors)),
         (0..3u8, 0..SECTORS, prop::collection::vec(any::<u8>(), 1..4), 0..5u8)
             .prop_map(|(file, at, bytes, kept)| Op::Write(file, at, bytes, kept)),
         (0..3u8).prop_map(Op::Sync),
@@ -160,16 +184,19 @@ impl Naive {
     fn perform(&mut self, op: &Op) {
         let name = |file: &u8| format!("f{file}");
         match op {
-            Op::Create(file) => {
+            Op::Create(file, sectors) => {
                 self.names.insert(name(file), self.files.len());
-                self.files.push(vec![(0, 0, false); SECTORS.into()]);
+                self.files.push(vec![(0, Some(0), false); usize::from(*sectors)]);
                 self.synced.push(false);
             }
             Op::Write(file, at, bytes, kept) => {
                 let Some(number) = self.names.get(&name(file)) else { return };
-                if usize::from(*at) + bytes.len() <= self.files[*number].len() {
+                let (at, file) = (usize::from(*at), &mut self.files[*number]);
+                if at == file.len() {
+                    file.extend(bytes.iter().take((*kept).into()).map(|byte| (*byte, None, true)));
+                } else if at + bytes.len() <= file.len() {
                     for (place, byte) in bytes.iter().enumerate().take((*kept).into()) {
-                        let cell = &mut self.files[*number][usize::from(*at) + place];
+                        let cell = &mut file[at + place];
                         (cell.0, cell.2) = (*byte, true);
                     }
                 }
@@ -193,7 +220,7 @@ impl Naive {
         let Some(number) = self.names.get(name) else { return };
         for cell in self.files[*number].iter_mut().filter(|cell| cell.2) {
             if written() {
-                cell.1 = cell.0;
+                cell.1 = Some(cell.0);
             }
             cell.2 = false;
         }
@@ -219,20 +246,27 @@ impl Naive {
             }
             for cell in &mut self.files[number] {
                 if cell.2 && survives() {
-                    cell.1 = cell.0;
+                    cell.1 = Some(cell.0);
                 }
-                (cell.0, cell.2) = (cell.1, false);
             }
+            self.files[number] =
+                platter(&self.files[number]).into_iter().map(|byte| (byte, Some(byte), false)).collect();
         }
     }
+}
+
+/// The platter ends with the last sector that it has; what is missing before it reads as zeros.
+fn platter(cells: &[(u8, Option<u8>, bool)]) -> Vec<u8> {
+    let length = cells.iter().rposition(|cell| cell.1.is_some()).map_or(0, |last| last + 1);
+    cells[..length].iter().map(|cell| cell.1.unwrap_or(0)).collect()
 }
 
 fn perform(disk: &mut VirtualDisk, op: &Op) {
     let name = |file: &u8| format!("f{file}");
     // What is done to a file that is not there fails here, and does nothing in the model.
     let _ = match op {
-        Op::Create(file) => {
-            disk.create(&name(file), u64::from(SECTORS) * SECTOR as u64);
+        Op::Create(file, sectors) => {
+            disk.create(&name(file), u64::from(*sectors) * SECTOR as u64);
             Ok(())
         }
         Op::Write(file, at, bytes, kept) => {
@@ -267,7 +301,7 @@ proptest! {
                     bytes.chunks(SECTOR).map(|sector| sector[0]).collect::<Vec<u8>>()
                 });
                 let cache = cells(&naive.names).map(|cells| cells.iter().map(|cell| cell.0).collect());
-                let platter = cells(&naive.durable_names).map(|cells| cells.iter().map(|cell| cell.1).collect());
+                let platter = cells(&naive.durable_names).map(|cells| platter(&cells));
                 prop_assert_eq!(seen(disk.read(&name)), cache, "{:?}", op);
                 prop_assert_eq!(seen(disk.durable(&name)), platter, "{:?}", op);
             }

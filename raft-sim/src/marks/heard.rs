@@ -1,5 +1,6 @@
 //! What the marks need to know of a message, taken before the message is handed over.
 
+use raft_core::message::Reception;
 use raft_core::{Envelope, Index, LogId, Member, Message, Term};
 
 /// A message, in brief.
@@ -72,7 +73,9 @@ impl Heard {
                 end: m.offset + m.bytes.len() as u64,
                 length: m.snapshot.length,
             },
-            Message::SnapshotChunkAnswer(m) => Heard::ChunkAnswer { restart: m.restart },
+            Message::SnapshotChunkAnswer(m) => {
+                Heard::ChunkAnswer { restart: m.reception == Reception::LacksBeginning }
+            }
             Message::AbstentionAnswer(_) => Heard::AbstentionAnswer,
             Message::PreVote(_)
             | Message::PreVoteAnswer(_)

@@ -38,6 +38,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
                     self.nodes[node].job = Some(Job { ops: batch.ops, next: 0 });
                     self.begin_op(node)?;
                 }
+                ReplicaAction::Receive(job) => self.start_receiving(node, job),
                 ReplicaAction::TakeSnapshot(job) => self.start_writing(node, &job)?,
                 ReplicaAction::RestoreSnapshot(job) => self.start_reading(node, Reading::Restore(job)),
                 ReplicaAction::Load(job) => self.start_reading(node, Reading::Load(job)),

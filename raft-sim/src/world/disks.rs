@@ -91,6 +91,9 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         let stream = *disk_stream;
         let failed = match op {
             DiskOp::Create { .. } if full => Some(Effect::DiskFull),
+            DiskOp::Write { file, offset, .. } if full && disk.is_end(file, *offset) => {
+                Some(Effect::DiskFull)
+            }
             DiskOp::Write { file, offset, bytes } if condition.write_error => {
                 condition.write_error = false;
                 let sectors = choices.below(stream, (bytes.len() / SECTOR) as u64 + 1);

@@ -19,6 +19,8 @@ pub(super) enum Event {
     DiskDone { node: u8, generation: u32 },
     /// An operation of a snapshot's writing ends.
     WritingDone { node: u8, generation: u32 },
+    /// An operation on an incoming snapshot ends.
+    ReceivingDone { node: u8, generation: u32 },
     /// Something was read back.
     ReadDone { node: u8, generation: u32, read: u32 },
     /// A replica wanted to be told the time.
@@ -47,9 +49,10 @@ impl Event {
     /// The node whose disk operation ends.
     pub(super) fn disk(self) -> Option<u8> {
         match self {
-            Event::DiskDone { node, .. } | Event::WritingDone { node, .. } | Event::ReadDone { node, .. } => {
-                Some(node)
-            }
+            Event::DiskDone { node, .. }
+            | Event::WritingDone { node, .. }
+            | Event::ReceivingDone { node, .. }
+            | Event::ReadDone { node, .. } => Some(node),
             Event::Deliver { .. }
             | Event::Tick { .. }
             | Event::Start { .. }
@@ -81,6 +84,7 @@ impl Event {
             Event::ReadDone { node, .. } => (12, node.into()),
             Event::Compact { fault } => (13, fault.into()),
             Event::FaultGoesOn { fault } => (14, fault.into()),
+            Event::ReceivingDone { node, .. } => (15, node.into()),
         }
     }
 }

@@ -45,6 +45,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         self.struck = self.struck.max(self.now);
         self.interrupt_op(node);
         self.interrupt_writing(node);
+        self.interrupt_receiving(node);
         if power {
             self.lose_power(node);
         }
@@ -178,6 +179,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             office: None,
             electing: false,
             writing: None,
+            receiving: None,
             reads: BTreeMap::new(),
             last_read: 0,
         }));

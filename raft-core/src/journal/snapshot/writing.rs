@@ -1,4 +1,4 @@
-//! Writing a snapshot's file: one's own at once, another's piece by piece.
+//! Writing a snapshot's file: one's own at once, another's piece by piece. Both beside the batches.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::{BLOCK, BLOCKS_AT_ONCE, BODY, Home, file_bytes, file_name};
 use crate::journal::DiskOp;
 use crate::membership::Configuration;
-use crate::snapshot::{Sink, SnapshotMeta};
+use crate::snapshot::{Chunk, Sink, SnapshotMeta};
 use crate::types::LogId;
 use crate::write::Identity;
 
@@ -187,12 +187,14 @@ impl Blocks {
     }
 }
 
-/// A snapshot that comes in, piece by piece.
+/// A snapshot that comes in, piece by piece. Its file grows with it: a block says by its checksum that it was written, so no
+/// room need be made of zeros before.
 #[derive(Clone, Debug)]
 pub(in crate::journal) struct Incoming {
+    pub(in crate::journal) transfer: u64,
     pub(in crate::journal) serial: u64,
     pub(in crate::journal) snapshot: SnapshotMeta,
-    received: u64,
+    pub(in crate::journal) received: u64,
     blocks: Blocks,
 }
 
@@ -201,29 +203,40 @@ impl Incoming {
     pub(in crate::journal) fn new(
         identity: Identity,
         serial: u64,
-        snapshot: &SnapshotMeta,
+        first: &Chunk,
         ops: &mut Vec<DiskOp>,
     ) -> Incoming {
-        let home = Home::new(identity, serial);
+        let (home, snapshot) = (Home::new(identity, serial), first.snapshot.clone());
         let file = file_name(serial);
-        ops.push(DiskOp::Create { file: file.clone(), bytes: file_bytes(snapshot.length) });
-        let out = home.head(snapshot).expect("the core refuses a message that names more than fits");
+        ops.push(DiskOp::Create { file: file.clone(), bytes: 0 });
+        let out = home.head(&snapshot).expect("the core refuses a message that names more than fits");
         let blocks = Blocks { home, file, next: 1, body: Vec::new(), out, offset: 0 };
-        Incoming { serial, snapshot: snapshot.clone(), received: 0, blocks }
+        Incoming { transfer: first.transfer, serial, snapshot, received: 0, blocks }
     }
 
     /// Takes the next piece.
     pub(in crate::journal) fn push(&mut self, offset: u64, bytes: &[u8], ops: &mut Vec<DiskOp>) {
         assert_eq!(offset, self.received, "pieces come in order");
         self.received += bytes.len() as u64;
+        assert!(self.received <= self.snapshot.length, "no piece reaches beyond its snapshot");
         ops.extend(self.blocks.push(bytes));
     }
 
-    /// Makes the file whole and durable.
-    pub(in crate::journal) fn finish(&mut self, ops: &mut Vec<DiskOp>) {
-        assert_eq!(self.received, self.snapshot.length, "only what is whole is installed");
-        ops.extend(self.blocks.finish());
-        ops.push(DiskOp::Sync { file: self.blocks.file.clone() });
-        ops.push(DiskOp::SyncDirectory);
+    /// All of it has come.
+    pub(in crate::journal) fn is_whole(&self) -> bool {
+        self.received == self.snapshot.length
+    }
+
+    /// Makes durable what has come so far, but for less than a block; if that is all, all of it.
+    pub(in crate::journal) fn sync(&mut self, ops: &mut Vec<DiskOp>) {
+        let rest = if self.is_whole() { self.blocks.finish() } else { self.blocks.flush() };
+        let is_written = rest.is_some() || !ops.is_empty();
+        ops.extend(rest);
+        if is_written {
+            ops.push(DiskOp::Sync { file: self.blocks.file.clone() });
+        }
+        if self.is_whole() {
+            ops.push(DiskOp::SyncDirectory);
+        }
     }
 }

@@ -85,7 +85,9 @@ impl Disk {
             DiskOp::Write { file, offset, bytes } => {
                 assert_eq!((*offset as usize % SECTOR, bytes.len() % SECTOR), (0, 0), "whole sectors");
                 let at = *offset as usize;
-                self.cache.get_mut(file).expect("exists")[at..at + bytes.len()].copy_from_slice(bytes);
+                let content = self.cache.get_mut(file).expect("exists");
+                content.resize(content.len().max(at + bytes.len()), 0);
+                content[at..at + bytes.len()].copy_from_slice(bytes);
             }
             DiskOp::Sync { file } => {
                 self.synced.insert(file.clone(), self.cache[file].clone());

@@ -2,6 +2,7 @@
 
 extern crate std;
 
+use alloc::string::String;
 use std::boxed::Box;
 use std::vec::Vec;
 use std::{assert, assert_eq, vec};
@@ -108,6 +109,10 @@ impl Node {
             self.disk.perform_all(&batch.ops);
             let _ = self.journal.handle_batch_done();
         }
+        while let Some(job) = self.journal.poll_receive() {
+            self.disk.perform_all(&job.ops);
+            let _ = self.journal.handle_receive_done();
+        }
     }
 
     fn append(&mut self, term: u64, bytes: usize) {
@@ -130,6 +135,8 @@ impl Node {
 /// A step of a history.
 enum Step {
     Batch(Vec<Write>),
+    /// A piece of an incoming snapshot comes.
+    Piece(Chunk),
     /// Writes a snapshot, and then says that the log may go through an index.
     Own {
         last: LogId,
@@ -140,6 +147,7 @@ enum Step {
 
 fn chunks(snapshot: &SnapshotMeta, content: &[u8], piece: usize) -> Vec<Chunk> {
     let piece_at = |(number, bytes): (usize, &[u8])| Chunk {
+        transfer: snapshot.digest,
         snapshot: snapshot.clone(),
         offset: (number * piece) as u64,
         bytes: Bytes::copy_from_slice(bytes),
@@ -157,7 +165,6 @@ fn script() -> Vec<Step> {
     let pieces = chunks(&incoming, &received, 2_500);
     let lost = content(5_000, 3);
     let never = chunks(&meta(id(4, 28), &lost), &lost, 2_500);
-    let with = |chunk: &Chunk| Write { chunks: vec![chunk.clone()], ..Write::default() };
     let install = Write { install: Some(Box::new(incoming)), ..Write::default() };
     vec![
         Step::Batch(vec![vote(1), append((1..=8).map(|i| entry(1, i, 700)).collect())]),
@@ -168,10 +175,13 @@ fn script() -> Vec<Step> {
             Write { truncate_from: Some(Index(14)), append: [entry(3, 14, 10)].into(), ..vote(3) },
             append(vec![entry(3, 15, 3_000)]),
         ]),
-        Step::Batch(vec![with(&never[0])]),
-        Step::Batch(vec![with(&pieces[0]), vote(4), with(&pieces[1])]),
-        Step::Batch(vec![with(&pieces[2])]),
-        Step::Batch(vec![with(&pieces[3]), install, append(vec![entry(4, 31, 20)])]),
+        Step::Piece(never[0].clone()),
+        Step::Piece(pieces[0].clone()),
+        Step::Batch(vec![vote(4)]),
+        Step::Piece(pieces[1].clone()),
+        Step::Piece(pieces[2].clone()),
+        Step::Piece(pieces[3].clone()),
+        Step::Batch(vec![install, append(vec![entry(4, 31, 20)])]),
         Step::Batch(vec![append((32..=40).map(|i| entry(5, i, 800)).collect())]),
         Step::Own { last: id(5, 38), content: content(0, 0), through: id(5, 36) },
         Step::Batch(vec![append(vec![entry(5, 41, 600)])]),
@@ -232,6 +242,18 @@ fn carry_out(node: &mut Node, steps: Vec<Step>, at: &mut dyn FnMut(&Disk, &DiskO
     for step in steps {
         let writes = match step {
             Step::Batch(writes) => writes,
+            Step::Piece(chunk) => {
+                node.journal.receive(&chunk);
+                for op in node.journal.poll_receive().map(|job| job.ops).unwrap_or_default() {
+                    at(&node.disk, &op, core::slice::from_ref(&node.state));
+                    node.disk.perform(&op);
+                }
+                let received = node.journal.handle_receive_done().expect("a piece was on its way");
+                let end = chunk.offset + chunk.bytes.len() as u64;
+                assert_eq!((received.transfer, received.through), (chunk.transfer, end));
+                assert_eq!(received.is_whole, end == chunk.snapshot.length);
+                continue;
+            }
             Step::Own { last, content, through } => {
                 let (ops, written) = node.write_snapshot(last, &content);
                 for op in &ops {
@@ -538,4 +560,128 @@ fn recovery_keeps_no_more_than_its_budget() {
     assert!(watched.1.get() <= 32 << 10, "{} bytes were read at once", watched.1.get());
     let log_bytes: usize = node.disk.cache.values().map(Vec::len).sum();
     assert!(log_bytes > 100 * 4_000, "{log_bytes}");
+}
+
+/// What a job beside the batches does, for tests that look.
+fn job_of(node: &mut Node) -> Vec<DiskOp> {
+    node.journal.poll_receive().expect("there is something to do").ops
+}
+
+fn snapshot_files(node: &Node) -> Vec<String> {
+    node.disk.cache.keys().filter(|name| name.starts_with("snapshot-")).cloned().collect()
+}
+
+/// The first piece of ten gigabytes makes no room for the rest, and the batch of the next vote has nothing to do with it.
+#[test]
+fn an_incoming_snapshot_holds_up_no_batch() {
+    let mut node = Node::start(Disk::initialised());
+    node.append(1, 100);
+    node.settle();
+    let snapshot = SnapshotMeta { length: 10 << 30, ..meta(id(2, 500), b"") };
+    let bytes = Bytes::from(content(10_000, 1));
+    node.journal.receive(&Chunk { transfer: 1, snapshot, offset: 0, bytes });
+    node.submit(Write { hard_state: Some(voted(3)), ..Write::default() });
+    let batch = node.journal.poll_batch().expect("there is a vote to write");
+    let is_its_own = |op: &DiskOp| match op {
+        DiskOp::Create { file, .. } | DiskOp::Write { file, .. } | DiskOp::Sync { file } => {
+            file.starts_with("hard-state-")
+        }
+        DiskOp::Remove { .. } | DiskOp::SyncDirectory => false,
+    };
+    assert!(batch.ops.iter().all(is_its_own), "{:?}", batch.ops);
+    let ops = job_of(&mut node);
+    let written: u64 = ops
+        .iter()
+        .map(|op| match op {
+            DiskOp::Create { bytes, .. } => *bytes,
+            DiskOp::Write { bytes, .. } => bytes.len() as u64,
+            DiskOp::Sync { .. } | DiskOp::Remove { .. } | DiskOp::SyncDirectory => 0,
+        })
+        .sum();
+    assert!((4_096..16_384).contains(&written), "{written} bytes for a piece of 10,000");
+    assert!(matches!(ops.last(), Some(DiskOp::Sync { .. })), "what has come is synced");
+    node.disk.perform_all(&ops);
+    node.disk.perform_all(&batch.ops);
+    assert!(node.journal.handle_batch_done().is_some());
+    assert_eq!(
+        node.journal.handle_receive_done().map(|done| (done.through, done.is_whole)),
+        Some((10_000, false))
+    );
+}
+
+/// A snapshot that was written and is not wanted goes at once, and one that another takes the place of, too.
+#[test]
+fn what_is_not_wanted_leaves_no_file() {
+    let mut node = Node::start(Disk::initialised());
+    for _ in 0..8 {
+        node.append(1, 100);
+    }
+    node.settle();
+    for last in 1..=5 {
+        let (ops, written) = node.write_snapshot(id(1, last), &content(9_000, 1));
+        node.disk.perform_all(&ops);
+        node.journal.handle_snapshot_refused(&written);
+        node.settle();
+        assert_eq!(snapshot_files(&node), Vec::<String>::new());
+    }
+    for transfer in 1..=5 {
+        let content = content(9_000, transfer as u8);
+        let snapshot = meta(id(2, 100 + transfer), &content);
+        let bytes = Bytes::copy_from_slice(&content[..5_000]);
+        node.journal.receive(&Chunk { transfer, snapshot, offset: 0, bytes });
+        // Some are replaced before a job has made their file, some after.
+        if transfer % 2 == 0 {
+            node.settle();
+        }
+    }
+    node.settle();
+    assert_eq!(snapshot_files(&node).len(), 1, "the one that comes in");
+}
+
+/// No room, at each operation of each job: the file goes, and another attempt succeeds.
+#[test]
+fn without_room_the_file_goes_and_another_attempt_succeeds() {
+    let content = content(30_000, 5);
+    let snapshot = meta(id(4, 30), &content);
+    let pieces = chunks(&snapshot, &content, 7_000);
+    let of = |transfer: u64, piece: &Chunk| Chunk { transfer, ..piece.clone() };
+    let mut moments = 0;
+    for piece in 0..pieces.len() {
+        for fails in 0.. {
+            let mut node = Node::start(Disk::initialised());
+            node.append(1, 100);
+            node.settle();
+            for before in &pieces[..piece] {
+                node.journal.receive(&of(1, before));
+                node.settle();
+            }
+            node.journal.receive(&of(1, &pieces[piece]));
+            let ops = job_of(&mut node);
+            if fails == ops.len() {
+                break;
+            }
+            moments += 1;
+            node.disk.perform_all(&ops[..fails]);
+            // Half of the time another attempt has begun meanwhile.
+            let is_late = moments % 2 == 0;
+            if is_late {
+                node.journal.receive(&of(2, &pieces[0]));
+            }
+            assert_eq!(node.journal.handle_no_room(fails), Some(1));
+            node.settle();
+            assert_eq!(snapshot_files(&node).len(), usize::from(is_late));
+            for piece in &pieces[usize::from(is_late)..] {
+                node.journal.receive(&of(2, piece));
+            }
+            node.settle();
+            node.submit(Write { install: Some(Box::new(snapshot.clone())), ..Write::default() });
+            node.settle();
+            let restarted = Node::start(node.disk);
+            assert_eq!(
+                (restarted.state.snapshot, restarted.state.content),
+                (Some(snapshot.clone()), content.clone())
+            );
+        }
+    }
+    assert!(moments >= 12, "{moments}");
 }

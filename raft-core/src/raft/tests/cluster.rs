@@ -13,7 +13,7 @@ use crate::load::{LoadRequest, Loaded, Wanted};
 use crate::membership::Configuration;
 use crate::message::Envelope;
 use crate::raft::Raft;
-use crate::snapshot::SnapshotMeta;
+use crate::snapshot::{Chunk, Received, SnapshotMeta};
 use crate::types::{Boot, ClusterId, Epoch, Incarnation, Index, Instant, LogId, Member, NodeId, Span, Term};
 use crate::write::{Durable, HardState, Identity, Persist, Restored};
 
@@ -72,13 +72,6 @@ impl Disk {
             assert_eq!(entry.index, last.index.next(), "an append leaves no gap on disk");
             self.entries.push(entry.clone());
         }
-        for chunk in &write.chunks {
-            if chunk.offset == 0 {
-                self.incoming.clear();
-            }
-            assert_eq!(chunk.offset, self.incoming.len() as u64, "pieces come in order");
-            self.incoming.extend_from_slice(&chunk.bytes);
-        }
         if let Some(snapshot) = &write.install {
             assert!(write.truncate_from.is_none() && write.append.is_empty(), "an install closes its write");
             assert_eq!(xxh3_64(&self.incoming), snapshot.digest, "only what is whole is installed");
@@ -93,6 +86,17 @@ impl Disk {
             self.entries.retain(|entry| entry.index > discard.through.index);
             self.base = discard.through;
         }
+    }
+
+    /// A piece of an incoming snapshot is written and synced, beside the writes.
+    pub(super) fn receive(&mut self, chunk: &Chunk) -> Received {
+        if chunk.offset == 0 {
+            self.incoming.clear();
+        }
+        assert_eq!(chunk.offset, self.incoming.len() as u64, "pieces come in order");
+        self.incoming.extend_from_slice(&chunk.bytes);
+        let through = self.incoming.len() as u64;
+        Received { transfer: chunk.transfer, through, is_whole: through == chunk.snapshot.length }
     }
 
     fn restored(&self, id: u64, founding: Configuration) -> Restored {
@@ -176,6 +180,9 @@ pub(super) struct Cluster {
     pub(super) cut: Vec<(u64, u64)>,
     /// Nodes whose writes stay unsynced until [`Cluster::sync`].
     pub(super) slow_disks: Vec<u64>,
+    /// No disk has room for an incoming snapshot; the pieces that came all the same.
+    pub(super) refuses_snapshots: bool,
+    pub(super) chunks_seen: u64,
     /// Every action of every node, where a test wants them.
     pub(super) trace: Option<Vec<(u64, Action)>>,
     size: u64,
@@ -200,6 +207,8 @@ impl Cluster {
             network: VecDeque::new(),
             cut: Vec::new(),
             slow_disks: Vec::new(),
+            refuses_snapshots: false,
+            chunks_seen: 0,
             size: logs.len() as u64,
         };
         for (id, (term, entries)) in (1..).zip(logs) {
@@ -253,6 +262,14 @@ impl Cluster {
                         }
                         node.raft.handle_durable(now, durable);
                     }
+                }
+                Action::Receive(chunk) if self.refuses_snapshots => {
+                    self.chunks_seen += 1;
+                    node.raft.handle_no_room(now, chunk.transfer);
+                }
+                Action::Receive(chunk) => {
+                    let received = node.disk.receive(&chunk);
+                    node.raft.handle_received(now, received);
                 }
                 Action::Apply(entries) => {
                     let last = entries.last().expect("an apply is never empty").index;

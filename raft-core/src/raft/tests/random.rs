@@ -257,7 +257,11 @@ impl World {
                         self.committed.get(&meta.last.index).is_some_and(|entry| entry.id() == meta.last);
                     assert!(same, "{id} has a snapshot of {}, which is not committed", meta.last);
                 }
-                Action::Send(_) | Action::Persist(_) | Action::Load(_) | Action::RoleChanged(_) => {}
+                Action::Send(_)
+                | Action::Persist(_)
+                | Action::Receive(_)
+                | Action::Load(_)
+                | Action::RoleChanged(_) => {}
             }
         }
     }

@@ -108,6 +108,7 @@ fn event(action: &Action) -> Option<String> {
     Some(match action {
         Action::Send(_) => return None,
         Action::Persist(persist) => format!("writes {}", written(&persist.write)),
+        Action::Receive(chunk) => format!("receives {} bytes", chunk.bytes.len()),
         Action::Apply(entries) => {
             let indexes: Vec<u64> = entries.iter().map(|entry| entry.index.0).collect();
             format!("applies {indexes:?}")

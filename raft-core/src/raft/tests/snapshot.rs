@@ -14,7 +14,7 @@ use crate::entry::Entry;
 use crate::error::Violation;
 use crate::load::{Loaded, Wanted};
 use crate::membership::Configuration;
-use crate::message::{Envelope, Message, SnapshotChunk, SnapshotChunkAnswer};
+use crate::message::{Envelope, Message, Reception, SnapshotChunk, SnapshotChunkAnswer};
 use crate::snapshot::SnapshotMeta;
 use crate::types::{Index, LogId, Round, Span, Term};
 use crate::write::Identity;
@@ -177,6 +177,7 @@ fn the_acknowledgement_waits_for_the_installation() {
     node.sync_one();
     node.sent();
     node.hear(2, chunk(2, &snapshot_of(id(2, 50), b"state"), 0, b"state"));
+    node.receive_all();
     node.hear(2, super::solo::append(2, id(2, 50), &[2, 2], 52));
     assert_eq!(node.acknowledged_to(2), None);
     let kinds: Vec<_> =
@@ -277,7 +278,7 @@ fn what_waits_for_the_disk_waits_for_no_tick() {
     let Wanted::Chunk { snapshot, .. } = request.wanted else { panic!("{request:?}") };
     let SnapshotMeta { last, digest, length: received, .. } = snapshot;
     let (now, term) = (cluster.now, cluster.raft(1).term());
-    let answer = SnapshotChunkAnswer { term, snapshot: last, digest, received, restart: false };
+    let answer = SnapshotChunkAnswer { term, snapshot: last, digest, received, reception: Reception::GoesOn };
     let (to_boot, from_boot) = (cluster.raft(1).boot(), cluster.raft(3).boot());
     let Identity { cluster: id, epoch, member: to } = cluster.raft(1).identity();
     let message = Message::SnapshotChunkAnswer(answer);
@@ -465,5 +466,111 @@ fn received(sent: &[(u64, Message)]) -> Option<u64> {
 }
 
 fn restarted(sent: &[(u64, Message)]) -> bool {
-    answers(sent).any(|answer| answer.restart)
+    answers(sent).any(|answer| answer.reception == Reception::LacksBeginning)
+}
+
+/// A snapshot that comes in is written beside everything else: what does not follow from it waits for none of it.
+#[test]
+fn nothing_waits_for_an_incoming_snapshot_but_its_installation() {
+    let mut node = Solo::with_config(3, 1, &[1], config());
+    node.stalled = true;
+    node.hear(2, super::solo::append(2, id(1, 1), &[], 0));
+    node.hear(2, chunk(2, &snapshot_of(id(2, 50), b"state"), 0, b"state"));
+    node.hear(2, super::solo::append(2, id(1, 1), &[2], 0));
+    node.sync();
+    assert_eq!(node.acknowledged_to(2), Some(2), "the log goes on meanwhile");
+    assert_eq!((node.pieces.len(), node.raft.status().snapshot), (1, LogId::default()));
+    node.receive_all();
+    node.drain();
+    assert_eq!(node.raft.status().snapshot, id(2, 50));
+    assert!(node.disk.unsynced.iter().any(|persist| persist.write.install.is_some()));
+}
+
+/// All pieces are here, and the disk has not got them. The leader asks whether the snapshot is installed, until it is.
+#[test]
+fn a_leader_that_asks_learns_of_the_installation() {
+    let snapshot = snapshot_of(id(2, 50), b"state");
+    let mut node = Solo::with_config(3, 1, &[1], config());
+    node.stalled = true;
+    node.hear(2, chunk(2, &snapshot, 0, b"state"));
+    node.sync();
+    let question = || chunk(2, &snapshot, 5, b"");
+    node.hear(2, question());
+    let sent = node.sent();
+    assert!(answers(&sent).all(|answer| answer.received == 5 && answer.reception == Reception::GoesOn));
+    node.receive_all();
+    node.drain();
+    node.sync();
+    assert_eq!(node.acknowledged_to(2), Some(50));
+    node.hear(2, question());
+    assert_eq!(node.acknowledged_to(2), Some(50), "and again, should the first word be lost");
+}
+
+/// Whoever campaigns does so with the log that it asked votes for: what came in is installed once a leader asks.
+#[test]
+fn nobody_installs_in_the_middle_of_a_campaign() {
+    let snapshot = snapshot_of(id(2, 50), b"state");
+    let mut node = Solo::with_config(3, 1, &[1], config());
+    node.hear(2, super::solo::append(2, id(1, 1), &[], 0));
+    node.stalled = true;
+    node.hear(2, chunk(2, &snapshot, 0, b"state"));
+    node.pre_campaign();
+    assert_eq!(node.role(), crate::action::RoleName::PreCandidate);
+    node.receive_all();
+    assert_eq!(node.raft.status().last, id(1, 1));
+    node.hear(2, chunk(2, &snapshot, 5, b""));
+    node.sync();
+    assert_eq!(node.raft.status().last, id(2, 50));
+    assert_eq!(node.acknowledged_to(2), Some(50));
+}
+
+/// A disk without room is no failure of the node: it says so, votes and acknowledges on, and takes the snapshot later.
+#[test]
+fn a_snapshot_without_room_is_refused_and_may_come_later() {
+    let snapshot = snapshot_of(id(2, 50), b"state");
+    let mut node = Solo::with_config(3, 1, &[1], config());
+    node.hear(2, super::solo::append(2, id(1, 1), &[], 0));
+    node.stalled = true;
+    let receptions = |node: &mut Solo| -> Vec<Reception> {
+        answers(&node.sent()).map(|answer| answer.reception).collect()
+    };
+    node.hear(2, chunk(2, &snapshot, 0, b"sta"));
+    receptions(&mut node);
+    let transfer = node.pieces.pop_front().expect("a piece").transfer;
+    node.raft.handle_no_room(node.now, transfer);
+    node.drain();
+    assert_eq!(receptions(&mut node), [Reception::NoRoom], "the leader is told at once");
+    node.hear(2, chunk(2, &snapshot, 3, b"te"));
+    node.hear(2, chunk(2, &snapshot, 0, b"sta"));
+    assert!(node.pieces.is_empty() && receptions(&mut node).iter().all(|said| *said == Reception::NoRoom));
+    node.hear(2, super::solo::append(2, id(1, 1), &[2], 2));
+    node.sync();
+    assert_eq!((node.acknowledged_to(2), node.commit()), (Some(2), 2), "the node goes on");
+
+    node.now = node.now.plus(config().election_timeout);
+    node.hear(2, chunk(2, &snapshot, 3, b"te"));
+    assert_eq!(receptions(&mut node), [Reception::LacksBeginning]);
+    node.hear(2, chunk(2, &snapshot, 0, b"state"));
+    // What an earlier attempt has to say says nothing of this one.
+    node.raft.handle_no_room(node.now, transfer);
+    let stale = crate::snapshot::Received { transfer, through: 5, is_whole: true };
+    node.raft.handle_received(node.now, stale);
+    assert_eq!(node.raft.status().snapshot, LogId::default());
+    node.receive_all();
+    assert_eq!(node.raft.status().snapshot, id(2, 50));
+}
+
+/// A leader that hears of no room waits for an election timeout, and begins again.
+#[test]
+fn a_leader_lets_a_follower_without_room_alone_for_a_while() {
+    let mut cluster = one_behind();
+    cluster.cut.clear();
+    cluster.refuses_snapshots = true;
+    cluster.run(Span::from_millis(2_000));
+    let sent = cluster.chunks_seen;
+    assert!(cluster.raft(1).is_leader() && cluster.raft(3).status().snapshot == LogId::default());
+    assert!((2..=20).contains(&sent), "{sent} pieces in two seconds to one that has no room");
+    cluster.refuses_snapshots = false;
+    cluster.run(Span::from_millis(1_500));
+    assert_eq!(cluster.nodes[&3].applied, cluster.nodes[&1].applied);
 }

@@ -18,6 +18,7 @@ use crate::message::{
     PreVoteAnswer, RequestVote, VoteAnswer,
 };
 use crate::raft::Raft;
+use crate::snapshot::Chunk;
 use crate::types::{Boot, Index, Instant, LogId, Round, Span, Term};
 use crate::write::{HardState, Restored};
 
@@ -30,6 +31,8 @@ pub(super) struct Solo {
     pub(super) stalled: bool,
     /// Whether applied entries stay unconfirmed.
     pub(super) lazy: bool,
+    /// Pieces of an incoming snapshot that the disk has not got.
+    pub(super) pieces: VecDeque<Chunk>,
     pub(super) applied: Vec<Entry>,
     pub(super) notices: Vec<Action>,
     sent: VecDeque<(u64, Message)>,
@@ -60,6 +63,7 @@ impl Solo {
             disk,
             stalled: false,
             lazy: false,
+            pieces: VecDeque::new(),
             applied: Vec::new(),
             notices: Vec::new(),
             sent: VecDeque::new(),
@@ -123,10 +127,19 @@ impl Solo {
     pub(super) fn restart(&mut self) {
         self.disk.boot += 1;
         self.disk.unsynced.clear();
+        self.pieces.clear();
         self.raft = boot(self.size, &self.disk, &self.config, self.now);
         self.sent.clear();
         self.applied.clear();
         self.drain();
+    }
+
+    /// The disk gets all pieces of an incoming snapshot.
+    pub(super) fn receive_all(&mut self) {
+        while let Some(chunk) = self.pieces.pop_front() {
+            let received = self.disk.receive(&chunk);
+            self.raft.handle_received(self.now, received);
+        }
     }
 
     pub(super) fn drain(&mut self) {
@@ -137,6 +150,12 @@ impl Solo {
                     self.disk.unsynced.push_back(persist);
                     if !self.stalled {
                         self.sync_all();
+                    }
+                }
+                Action::Receive(chunk) => {
+                    self.pieces.push_back(chunk);
+                    if !self.stalled {
+                        self.receive_all();
                     }
                 }
                 Action::Apply(entries) => {

@@ -105,7 +105,7 @@ impl Node {
                             self.raft.handle_applied(entry.index);
                         }
                     }
-                    Action::Restore(_) | Action::Load(_) => {
+                    Action::Receive(_) | Action::Restore(_) | Action::Load(_) => {
                         unreachable!("its cache keeps everything, and it starts without a snapshot")
                     }
                     Action::ReadReady(..)
