@@ -235,8 +235,8 @@ impl Raft {
 
     /// The disk has more of an incoming snapshot.
     pub(super) fn note_received(&mut self, received: Received) {
-        let is_it = |receiving: &&mut Box<Receiving>| receiving.transfer == received.transfer;
-        let Some(receiving) = self.receiving.as_mut().filter(is_it) else { return };
+        let is_it = |receiving: &&mut Receiving| receiving.transfer == received.transfer;
+        let Some(receiving) = self.receiving.as_deref_mut().filter(is_it) else { return };
         receiving.written = receiving.written.max(received.through.min(receiving.received));
         receiving.is_written |= received.is_whole && receiving.is_complete();
         self.install_received();
@@ -244,8 +244,8 @@ impl Raft {
 
     /// The disk has no room for an incoming snapshot: what was written of it is gone.
     pub(super) fn note_no_room(&mut self, transfer: u64) {
-        let is_it = |receiving: &&Box<Receiving>| receiving.transfer == transfer;
-        let Some(receiving) = self.receiving.as_ref().filter(is_it) else { return };
+        let is_it = |receiving: &&Receiving| receiving.transfer == transfer;
+        let Some(receiving) = self.receiving.as_deref().filter(is_it) else { return };
         let (snapshot, term) = (receiving.snapshot.clone(), receiving.term);
         let next = self.next_question().0;
         let mut anew = Receiving::new(snapshot, next, term, true);
@@ -258,8 +258,8 @@ impl Raft {
     /// log that it asked votes for. It is done then once a leader asks. Says whether nothing is left to come.
     fn install_received(&mut self) -> bool {
         let is_follower = matches!(self.role, Role::Follower(_));
-        let is_due = |receiving: &&mut Box<Receiving>| receiving.is_written && is_follower;
-        let Some(receiving) = self.receiving.as_mut().filter(is_due) else { return false };
+        let is_due = |receiving: &&Receiving| receiving.is_written && is_follower;
+        let Some(receiving) = self.receiving.as_deref().filter(is_due) else { return false };
         let snapshot = receiving.snapshot.clone();
         self.receiving = None;
         // What it covers may have come as entries meanwhile.
