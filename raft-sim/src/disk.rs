@@ -222,6 +222,13 @@ impl VirtualDisk {
         file.map_or(0, |file| (file.dirty.len() * SECTOR) as u64)
     }
 
+    /// The medium loses a file. Says whether there was one.
+    pub fn lose(&mut self, name: &str) -> bool {
+        let known = self.names.remove(name).is_some() | self.durable_names.remove(name).is_some();
+        self.collect();
+        known
+    }
+
     /// A file as processes see it.
     #[must_use]
     pub fn read(&self, name: &str) -> Option<&[u8]> {

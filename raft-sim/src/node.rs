@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use raft_core::journal::{self, DiskOp, Recovery, WrittenSnapshot};
 use raft_core::replica::{LoadJob, Replica, RestoreJob, Ticket};
 use raft_core::wire::{Decoder, Encoder};
-use raft_core::{ClusterId, Configuration, Epoch, Identity, Instant, Member};
+use raft_core::{ClusterId, Configuration, Epoch, Identity, Instant, Member, Term};
 
 use crate::choices::{Choices, PPM, Stream};
 use crate::disk::VirtualDisk;
@@ -93,8 +93,8 @@ pub(crate) struct Running<S: Machine> {
     pub(crate) writing: Option<Writing>,
     /// Work on incoming snapshots, beside the batches.
     pub(crate) receiving: Option<Job>,
-    /// What is being read back, by number.
-    pub(crate) reads: BTreeMap<u32, Reading>,
+    /// What is being read back, by number, and in which term for a leader.
+    pub(crate) reads: BTreeMap<u32, (Option<Term>, Reading)>,
     pub(crate) last_read: u32,
 }
 

@@ -41,6 +41,7 @@ pub fn draw(seed: u64, choices: &mut Choices) -> Setup {
             write_latency: d.between(1, 50),
             sync_latency: d.log_uniform(10, timeout / 40),
             sync_steady: 0,
+            read_latency: 0,
             bytes_per_second: 0,
         },
         crash: draw_crashes(&mut d, mode, timeout),
@@ -184,8 +185,13 @@ fn draw_speed(setup: &mut Setup, choices: &mut Choices) {
     let message = 2 * settings.append_bytes_max.max(settings.chunk_bytes_max).max(command) + (1 << 10);
     let in_a_timeout = d.log_uniform(8 * message, 200 * message);
     let link = (one_in(&mut d, 6), second(in_a_timeout), d.log_uniform(message, in_a_timeout / 4));
+    // What is read may come so late that its reader has lost its office, and has it again.
+    let reads = (one_in(&mut d, 4), d.log_uniform(timeout / 100, timeout / 8));
     if setup.mode == Mode::Control {
         return;
+    }
+    if let (true, read_latency) = reads {
+        setup.disk.read_latency = read_latency;
     }
     if let (true, steady) = syncs {
         setup.disk.sync_steady = steady;

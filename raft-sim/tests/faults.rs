@@ -9,7 +9,7 @@ use raft_sim::schedule::{Deception, Fault, FaultKind, MESSAGE_KINDS, Shape, Targ
 use raft_sim::swarm::{self, Mode, Setup};
 
 /// Faults that are injected, by what they count as.
-const INJECTED: [Effect; 52] = [
+const INJECTED: [Effect; 54] = [
     Effect::DuplicateDelivered,
     Effect::CorruptRefused,
     Effect::MisaddressedRefused,
@@ -59,6 +59,8 @@ const INJECTED: [Effect; 52] = [
     Effect::BytesQueued,
     Effect::DroppedQueue,
     Effect::Rot,
+    Effect::RotZeros,
+    Effect::FilesGone,
     Effect::RotUnnoticed,
     Effect::RotNoticed,
     Effect::SnapshotsAsked,
@@ -170,7 +172,8 @@ fn each_crash_is_counted() {
         (FaultKind::WriteError(one), Effect::WriteErrors, &[]),
         (FaultKind::DiskFull(Target::Nodes(0b1_1111)), Effect::DiskFull, &[Effect::RoomAgain]),
         (FaultKind::DiskFull(Target::Nodes(0b1_1111)), Effect::RoomAgain, &[Effect::DiskFull]),
-        (FaultKind::Rot(one, 1), Effect::Rot, &[Effect::RotNoticed]),
+        (FaultKind::Rot(one, 1), Effect::Rot, &[Effect::RotNoticed, Effect::RotZeros]),
+        (FaultKind::Rot(one, 4), Effect::RotZeros, &[Effect::RotNoticed, Effect::Rot]),
     ] {
         let name = format!("{what:?}");
         assert_counts(&name, with_fault(&what), effect, &[&OF_CRASHES, with].concat());
@@ -311,7 +314,7 @@ fn rot_under_a_running_node_is_counted_and_stays_until_it_is_read() {
         "rot under a running node",
         setup.clone(),
         Effect::RotUnnoticed,
-        &[&OF_CRASHES[..], &[Effect::RotNoticed]].concat(),
+        &[&OF_CRASHES[..], &[Effect::RotNoticed, Effect::RotZeros]].concat(),
     );
     // Nothing restarts a node, so that damage is met by reading back or never; it strikes once.
     let report = run(setup);

@@ -90,6 +90,7 @@ impl Setup {
             (disk.write_latency, "disk.write_latency"),
             (disk.sync_latency, "disk.sync_latency"),
             (disk.sync_steady, "disk.sync_steady"),
+            (disk.read_latency, "disk.read_latency"),
             (crash.down, "crash.down"),
             (load.think, "load.think"),
             (load.timeout, "load.timeout"),
@@ -313,6 +314,8 @@ pub struct DiskSetup {
     pub sync_latency: u64,
     /// and this in every case.
     pub sync_steady: u64,
+    /// Reading something back takes this on average, and one time in 64 up to eight election timeouts; 0: as long as a sync.
+    pub read_latency: u64,
     /// A write, a creation and a sync take so much longer as their bytes need at this rate; 0: bytes take no time.
     pub bytes_per_second: u64,
 }

@@ -11,7 +11,7 @@
 //!
 //! [`Noise`]: crate::swarm::Noise
 
-use raft_core::{Envelope, Index, LogId, Message, Status};
+use raft_core::{Envelope, Index, LogId, Message, RoleName, Status};
 
 use super::World;
 use crate::counts::Effect;
@@ -93,6 +93,8 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         let statuses: Vec<Option<Status>> =
             self.nodes.iter().map(|node| Some(node.running()?.replica.status())).collect();
         let commit = nodes_of(nodes).filter_map(|node| Some(statuses[node].as_ref()?.commit)).max();
+        // A leader waits for those who follow: as long as one of them gets on, so does it.
+        let newest = nodes_of(nodes).map(|node| self.nodes[node].headway.since).max().unwrap_or(now);
         for node in nodes_of(nodes) {
             let applied = self.nodes[node].running().map_or(Index(0), |running| running.replica.applied());
             let headway = &mut self.nodes[node].headway;
@@ -100,6 +102,9 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             let Some(status) = &statuses[node] else { continue };
             headway.note(now, status, applied);
             let is_level = Some(status.commit) == commit && status.leader.is_some() && !status.abstaining;
+            if status.role == RoleName::Leader {
+                headway.restart(newest);
+            }
             if is_level {
                 headway.restart(now);
             }

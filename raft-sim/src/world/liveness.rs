@@ -138,7 +138,8 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         let (disk, settings) = (&self.setup.disk, &self.setup.settings);
         let bytes = settings.segment_bytes + settings.batch_bytes_max;
         let takes = |bytes: u64, rate: u64| (bytes * 1_000_000).checked_div(rate).unwrap_or(0);
-        let written = 8 * (disk.sync_latency + disk.sync_steady + disk.write_latency)
+        let written = disk.read_latency
+            + 8 * (disk.sync_latency + disk.sync_steady + disk.write_latency)
             + takes(bytes, disk.bytes_per_second);
         let sent = takes(settings.append_bytes_max, network.bytes_per_second);
         // Of three messages one arrives (see `mild_ppm_max`), of three answers two; a loss costs what a leader waits at most.

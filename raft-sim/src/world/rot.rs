@@ -1,6 +1,7 @@
 //! Synced sectors decay, never on more nodes at a time than the others can repair.
 
-use raft_core::journal::read::HARD_STATE_FILES;
+use raft_core::journal::View;
+use raft_core::journal::read::{self, HARD_STATE_FILES};
 
 use super::World;
 use super::lifecycle::Crash;
@@ -16,7 +17,14 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     /// Damages a synced sector and restarts the node.
     pub(super) fn rot(&mut self, target: Target, pick: u64, down: u64) -> Result<(), Failure> {
         for node in self.targets(target) {
-            if self.may_rot(node) && self.rot_sector(node, self.rotting_file(node, pick), pick) {
+            if !self.may_rot(node) {
+                continue;
+            }
+            let file = self.rotting_file(node, pick);
+            if self.lose_file(node, file.as_deref(), pick) {
+                self.rotted(node, Effect::FilesGone, "a file is gone");
+                self.crash(node, Crash::Kill { down: Some(down) })?;
+            } else if self.rot_sector(node, file, pick) {
                 self.rotted(node, Effect::Rot, "");
                 self.crash(node, Crash::Kill { down: Some(down) })?;
             }
@@ -75,8 +83,28 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         snapshot.or(closed.get((pick >> 8) as usize % closed.len().max(1)).copied()).map(str::to_owned)
     }
 
+    /// Whether a recovery can tell zeros, or the lack of a file, from what never was: always, but for the end of a log that
+    /// nothing vouches for yet.
+    fn is_vouched_for(&self, node: usize) -> bool {
+        let disk = &self.nodes[node].disk;
+        let view: View<'_> =
+            disk.durable_names().filter_map(|name| Some((name, disk.durable(name)?))).collect();
+        read::contents(&view)
+            .is_ok_and(|contents| contents.synced_to >= contents.last_batch && contents.damage.is_none())
+    }
+
+    /// One time in four a file of the log, or a snapshot, is gone.
+    fn lose_file(&mut self, node: usize, file: Option<&str>, pick: u64) -> bool {
+        let Some(file) = file.filter(|file| pick >> 60 == 3 && !HARD_STATE_FILES.contains(file)) else {
+            return false;
+        };
+        self.is_vouched_for(node) && self.nodes[node].disk.lose(file)
+    }
+
     fn rot_sector(&mut self, node: usize, file: Option<String>, pick: u64) -> bool {
         let Some(file) = file else { return false };
+        // The other copy of the hard state tells as well.
+        let is_vouched_for = HARD_STATE_FILES.contains(&file.as_str()) || self.is_vouched_for(node);
         let disk = &mut self.nodes[node].disk;
         let Some(bytes) = disk.durable(&file) else { return false };
         // Sectors that hold something; the rest of a file is zeros.
@@ -89,13 +117,14 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         }
         let sector = used[(pick >> 24) as usize % used.len()];
         let (stream, choices) = (self.fault_stream, &mut self.choices);
-        let (bit, wipe) = (choices.below(stream, 8 * SECTOR as u64) as usize, choices.below(stream, 4) == 3);
-        disk.rot(&file, sector, &mut |bytes| {
-            if wipe {
-                bytes.fill(0xff);
-            } else {
-                bytes[bit / 8] ^= 1 << (bit % 8);
-            }
+        let (bit, how) = (choices.below(stream, 8 * SECTOR as u64) as usize, choices.below(stream, 8));
+        if is_vouched_for && how >= 5 {
+            self.counts.add(Effect::RotZeros);
+        }
+        disk.rot(&file, sector, &mut |bytes| match how {
+            5.. if is_vouched_for => bytes.fill(0),
+            4.. => bytes.fill(0xff),
+            _ => bytes[bit / 8] ^= 1 << (bit % 8),
         })
     }
 }

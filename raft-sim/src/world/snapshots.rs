@@ -11,7 +11,7 @@ use crate::disk::SECTOR;
 use crate::disk_ops::{Unreadable, bytes_of, is_sync};
 use crate::failure::{Failure, FailureKind};
 use crate::machine::{ImageOf, Machine};
-use crate::node::{Job, Node, Process, Reading, Writing};
+use crate::node::{Job, Node, Process, Reading, Running, Writing};
 use crate::workload::Workload;
 
 impl<S: Machine, W: Workload<S>> World<S, W> {
@@ -105,12 +105,23 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     /// Something is to be read back. It is read when the time is up, from what the disk shows then.
     pub(super) fn start_reading(&mut self, node: usize, reading: Reading) {
         let generation = self.nodes[node].generation;
-        // It takes about as long as a sync.
-        let at = self.disk_time(node, true, 0);
+        let at = match self.setup.disk.read_latency {
+            0 => self.disk_time(node, true, 0),
+            mean => {
+                let stream = self.nodes[node].disk_stream;
+                let span = if self.choices.below(stream, 64) == 63 {
+                    self.choices.below(stream, 8 * self.setup.settings.election_timeout)
+                } else {
+                    self.choices.exponential(stream, mean)
+                };
+                self.now + 1 + span
+            }
+        };
         let Some(running) = self.nodes[node].running_mut() else { return };
         running.last_read += 1;
         let read = running.last_read;
-        running.reads.insert(read, reading);
+        let reign = running.leads.then(|| running.replica.raft().term());
+        running.reads.insert(read, (reign, reading));
         self.plan(at, Event::ReadDone { node: node as u8, generation, read });
     }
 
@@ -127,8 +138,14 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         self.count_event(event, read.into());
         let reading = self.nodes[node].running_mut().and_then(|running| running.reads.remove(&read));
         let has_failed = match reading {
-            Some(Reading::Restore(job)) => self.restore(node, &job)?,
-            Some(Reading::Load(job)) => self.load(node, &job),
+            Some((_, Reading::Restore(job))) => self.restore(node, &job)?,
+            Some((reign, Reading::Load(job))) => {
+                let leads = |running: &&Running<S>| running.leads;
+                let now =
+                    self.nodes[node].running().filter(leads).map(|running| running.replica.raft().term());
+                self.counts.add_many(Effect::LoadsLate, u64::from(reign.is_some() && now > reign));
+                self.load(node, &job)
+            }
             None => return Ok(()),
         };
         self.drain(node)?;
