@@ -10,7 +10,7 @@ use std::time::Duration;
 use node_support::{Cluster, List};
 use raft_core::replica::StateMachine;
 use raft_core::snapshot::{Sink, Source, SourceError};
-use raft_core::{Index, NodeId};
+use raft_core::{Index, NodeId, RoleName};
 use raft_net::{Consistency, Node, NodeStatus, StopReason};
 
 /// Nodes that take a snapshot every few commands, and keep little of the log.
@@ -76,6 +76,47 @@ async fn a_member_that_was_away_gets_the_state_and_a_restart_keeps_it() {
     for node in cluster.nodes.values() {
         assert_eq!(node.query((), Consistency::Linearizable).await.as_ref(), Ok(&all));
     }
+    cluster.stop_all().await;
+}
+
+/// A disk that is full when a snapshot comes is no failure: the node answers on, and gets the snapshot once there is room.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_without_room_for_a_snapshot_goes_on_and_gets_it_later() {
+    let mut cluster = Cluster::initialised(3);
+    for id in all_ids(&cluster) {
+        start_frugal(&mut cluster, id).await;
+    }
+    let leader = cluster.settled().await;
+    let [away, other] = cluster.followers(leader)[..] else { panic!("three nodes") };
+    write(&cluster.nodes[&leader], 0, 5).await;
+    cluster.nodes.remove(&away).unwrap().shutdown().await;
+    write(&cluster.nodes[&leader], 5, 200).await;
+    wait(&cluster.nodes[&leader], "snapshots", |status| status.raft.log_start.0 > 100).await;
+
+    let faults = cluster.faults[&away].clone();
+    faults.no_room_for_snapshots(true);
+    start_frugal(&mut cluster, away).await;
+    let refused = async {
+        while faults.refusals() < 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), refused).await.expect("the leader tries, and tries again");
+
+    // With the other one gone, the leader's quorum is the node without room.
+    let term = cluster.nodes[&leader].status().raft.term;
+    cluster.nodes.remove(&other).unwrap().shutdown().await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let status = cluster.nodes[&leader].status();
+    assert_eq!((status.raft.term, status.raft.role), (term, RoleName::Leader), "it is heard");
+    let refusals = faults.refusals();
+    assert!(refusals <= 12, "{refusals} attempts: one in an election timeout is enough");
+    assert_eq!(cluster.nodes[&away].status().raft.snapshot.index, Index(0));
+
+    faults.no_room_for_snapshots(false);
+    let installed = wait(&cluster.nodes[&away], "an install", |status| status.raft.applied.0 >= 205).await;
+    assert!(installed.raft.snapshot.index.0 > 100, "it came as a snapshot: {:?}", installed.raft.snapshot);
+    write(&cluster.nodes[&leader], 205, 1).await;
     cluster.stop_all().await;
 }
 

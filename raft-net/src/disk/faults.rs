@@ -25,6 +25,8 @@ struct Switches {
     fail_syncs: AtomicBool,
     fail_writes: AtomicBool,
     fail_creations: AtomicBool,
+    no_room: AtomicBool,
+    refused: AtomicU64,
     sync_delay_us: AtomicU64,
     failed: AtomicU64,
     /// Operations performed, or tried, after the first failure. Must stay 0.
@@ -45,6 +47,17 @@ impl Faults {
     /// The next creation of a file fails: of a segment, or of a snapshot.
     pub fn fail_creations(&self) {
         self.0.fail_creations.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether there is room for snapshots that come in; all else has room.
+    pub fn no_room_for_snapshots(&self, is_full: bool) {
+        self.0.no_room.store(is_full, Ordering::SeqCst);
+    }
+
+    /// How often there was no room for one.
+    #[must_use]
+    pub fn refusals(&self) -> u64 {
+        self.0.refused.load(Ordering::SeqCst)
     }
 
     /// Each sync takes longer by this from now on.
@@ -68,6 +81,13 @@ impl Faults {
         let switches = &self.0;
         if switches.failed.load(Ordering::SeqCst) > 0 {
             switches.after_failure.fetch_add(1, Ordering::SeqCst);
+        }
+        // Only a snapshot that comes in is a file that begins empty.
+        if let DiskOp::Create { bytes: 0, .. } = op
+            && switches.no_room.load(Ordering::SeqCst)
+        {
+            switches.refused.fetch_add(1, Ordering::SeqCst);
+            return Err(io::ErrorKind::StorageFull.into());
         }
         let fails = match op {
             DiskOp::Sync { .. } | DiskOp::SyncDirectory => {
