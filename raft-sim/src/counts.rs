@@ -59,6 +59,7 @@ effects! {
     NamesLost "unsynced creations and removals lost",
     TornRead "torn batches that recovery read",
     Rewritten "batches that recovery rewrote",
+    Seals "last batches that a host wanted vouched for when idle",
     HardStateCopyRead "damaged hard-state copies that recovery read",
     Pauses "pauses during which something arrived",
     SlowNodes "slow nodes",

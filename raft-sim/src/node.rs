@@ -85,6 +85,8 @@ pub(crate) struct Running<S: Machine> {
     /// Who waits for an answer: the client and what it waits for.
     pub(crate) tickets: BTreeMap<Ticket, (u32, u32)>,
     pub(crate) leads: bool,
+    /// When its last batch ended, if nothing vouches for it yet.
+    pub(crate) seal_from: Option<u64>,
     /// What is seen of its office, while it leads.
     pub(crate) office: Option<Office>,
     /// An election is going on, as far as it knows.

@@ -318,6 +318,13 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         }
         let Some(running) = self.nodes[node].running_mut() else { return Ok(()) };
         running.tick_at = None;
+        // As a host does whose disk has been idle for a while.
+        let sealed_at = running.seal_from.map(|from| from + self.setup.settings.election_timeout);
+        if sealed_at.is_some_and(|at| at <= now) {
+            running.seal_from = None;
+            running.replica.seal();
+            self.counts.add(Effect::Seals);
+        }
         let is_set_back = std::mem::take(&mut running.is_set_back);
         let due = is_set_back || running.replica.next_tick().is_some_and(|due| due <= clock.at(now));
         if due {

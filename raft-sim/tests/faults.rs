@@ -309,6 +309,7 @@ fn reads_that_fail_stop_a_node_and_end_its_starts() {
 #[test]
 fn rot_under_a_running_node_is_counted_and_stays_until_it_is_read() {
     let mut setup = with_fault(&FaultKind::RotUnnoticed(Target::Nodes(0b0_0010), 4));
+    setup.events = 30_000;
     setup.settings.snapshot_after_bytes = 500;
     assert_counts(
         "rot under a running node",

@@ -148,6 +148,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             Process::Recovering(_) => self.recovered(node),
             Process::Running(running) => {
                 let before = running.replica.status();
+                running.seal_from = Some(self.now);
                 running.replica.handle_batch_done(now);
                 self.watch.batch_done(&before, &running.replica.status());
                 Ok(())

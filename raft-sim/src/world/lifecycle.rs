@@ -176,6 +176,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             is_set_back: false,
             tickets: BTreeMap::new(),
             leads: false,
+            seal_from: None,
             office: None,
             electing: false,
             writing: None,
