@@ -285,9 +285,7 @@ mod tests {
             let json = serde_json::to_string(&setup).unwrap();
             assert_eq!(serde_json::from_str::<Setup>(&json).unwrap(), setup);
             assert!(setup.faults.is_sorted_by_key(|fault| fault.at));
-            if setup.mode == Mode::Control {
-                assert!(setup.faults.is_empty() && setup.network.loss_ppm == 0);
-            }
+            assert_eq!(setup.is_faultless(), setup.mode == Mode::Control, "seed {seed}");
         }
     }
 }

@@ -11,6 +11,7 @@ mod aimed;
 mod clients;
 mod datagrams;
 mod disks;
+mod elections;
 mod events;
 mod faults;
 mod foreign;
@@ -45,6 +46,7 @@ use crate::workload::Workload;
 
 use aimed::Again;
 use clients::{Reply, Request};
+use elections::Elections;
 use events::{Event, Planned};
 use liveness::Phase;
 use slab::Slab;
@@ -98,6 +100,7 @@ pub(crate) struct World<S: Machine, W> {
     pub(crate) fingerprint: Fingerprint,
     pub(crate) trace: Trace,
     phase: Phase,
+    elections: Elections,
     /// The empty state machine, with which each process begins.
     prototype: S,
     /// When a fault last struck anybody; with those that last, when it ends.
@@ -160,6 +163,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             fingerprint: Fingerprint::default(),
             trace,
             phase: Phase::Chaos,
+            elections: Elections::default(),
             prototype,
             struck: 0,
             longest_still: 0,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Whatever may speak first, by the name that reports show. A name that is only here, or a ghost oracle that is not,
 /// fails a test below.
-const ORACLES: [&str; 30] = [
+const ORACLES: [&str; 31] = [
     // The ghost oracles, in raft-sim/src/oracle.
     "abstaining",
     "ack-durable",
@@ -36,6 +36,7 @@ const ORACLES: [&str; 30] = [
     "history",
     "linearizability",
     "liveness",
+    "needless-election",
     "read-round",
     "recovery-refused",
     "standstill",

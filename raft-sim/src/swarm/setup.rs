@@ -61,6 +61,29 @@ impl Setup {
         own
     }
 
+    /// Nothing strikes, links only take time, and clocks agree; a message and its answer, what disks do for them and the
+    /// next heartbeat take less than an election timeout.
+    pub(crate) fn is_faultless(&self) -> bool {
+        let Setup { settings, network, disk, crash, clock_ppm, faults, .. } = self;
+        let links = NetworkSetup {
+            latency: network.latency,
+            jitter: network.jitter,
+            asymmetry: network.asymmetry,
+            spike: network.spike,
+            old: network.old,
+            ..NetworkSetup::default()
+        };
+        let crashes = [crash.action_ppm, crash.disk_ppm, crash.recovery_ppm, crash.transfer_ppm];
+        let round_trip = 2 * (network.latency + network.jitter) * network.asymmetry.max(1);
+        let span = round_trip + 8 * (disk.write_latency + disk.sync_latency) + settings.heartbeat_interval;
+        faults.is_empty()
+            && *network == links
+            && crashes == [0; 4]
+            && clock_ppm.iter().all(|ppm| *ppm == 0)
+            && (disk.sync_steady, disk.bytes_per_second) == (0, 0)
+            && span < settings.election_timeout
+    }
+
     /// Checks that a world can be made of this, whoever wrote it.
     ///
     /// # Errors

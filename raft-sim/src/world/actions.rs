@@ -123,6 +123,9 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         if leads || change.role == RoleName::Candidate {
             self.answer_again(node, leads);
         }
+        if is_elected {
+            self.check_elected(node)?;
+        }
         self.check_office(node, change)
     }
 

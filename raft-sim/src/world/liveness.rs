@@ -198,6 +198,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
 
     /// A node outside of the core stays as bad as it is, or worse.
     fn abandon(&mut self, node: usize, core: u16) {
+        self.note_outside(node);
         let others: Vec<usize> = nodes_of(core).collect();
         let stream = self.fault_stream;
         let (deaf, mute) = match self.choices.below(stream, 4) {
@@ -350,6 +351,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     pub(crate) fn finish(&mut self) -> Result<(), Failure> {
         let disks = self.disks();
         self.oracles.finish(&disks)?;
+        self.finish_elections()?;
         let witnessed = self.workload.verdict()?;
         self.counts.add_many(Effect::ReadsOfOthers, witnessed.reads_of_others);
         match self.violation.take() {

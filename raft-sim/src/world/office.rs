@@ -125,6 +125,9 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         let clock = self.nodes[node].clock;
         let is_recent = |at: u64| clock.span(now - at) + 2 < timeout;
         let heard = office.quorum_heard(node, now);
+        if !is_recent(office.synced.unwrap_or(office.since)) {
+            self.note_stalled();
+        }
         match office.synced {
             Some(synced) if is_recent(heard) && is_recent(synced) => {
                 let what = format!(
