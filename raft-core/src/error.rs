@@ -193,8 +193,8 @@ pub enum RestoreError {
         /// What is wrong there.
         what: String,
     },
-    /// Both copies of a hard-state record are damaged, so a vote may be forgotten. Wipe the directory and let the
-    /// server rejoin as a new member.
+    /// Both copies of a hard-state record are damaged that may have been the newest, so a vote may be forgotten. Wipe the
+    /// directory and let the server rejoin as a new member.
     HardStateLost {
         /// The slot in both files.
         slot: u64,
@@ -239,8 +239,8 @@ impl fmt::Display for RestoreError {
             ),
             RestoreError::HardStateLost { slot } => write!(
                 f,
-                "both hard-state files are damaged in slot {slot}, so a vote may be forgotten; wipe the directory \
-                 and let the server join again as a new member"
+                "both hard-state files are damaged in slot {slot}, which may have held the newest vote; wipe the \
+                 directory and let the server join again as a new member"
             ),
             RestoreError::SoleVoterDamaged { file, offset } => write!(
                 f,

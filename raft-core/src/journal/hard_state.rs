@@ -2,8 +2,9 @@
 //!
 //! The record with sequence `s` goes to slot `s % SLOTS` of both files, and both are synced before anything depends
 //! on it. So the newest record is never overwritten in place (a vote can't be torn away), and one bad copy never
-//! matters. Two bad copies of one slot may have been the newest record: then a vote may be forgotten, and the node
-//! must not start.
+//! matters. Records are written one after the other, each synced before the next: if records newer than the newest
+//! intact one were lost, the slot after that one held the first of them. Two bad copies of that slot: a vote may be
+//! forgotten, and the node must not start. Two bad copies of any other slot held an older record, or none.
 
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -159,7 +160,7 @@ pub(super) fn newest(a: Option<&[u8]>, b: Option<&[u8]>) -> Option<HardStateReco
 pub(super) struct Both {
     /// The newest record.
     pub(super) newest: HardStateRecord,
-    /// (file, slot): damaged in this file, and not in the other.
+    /// (file, slot): damaged in this file. If in the other one as well, it was an older record.
     pub(super) damaged: Vec<(usize, u64)>,
 }
 
@@ -168,6 +169,7 @@ pub(super) fn read(files: &View<'_>, identity_digest: u64) -> Result<Both, Resto
     let copies = FILES.map(|file| files.get(file).copied().unwrap_or_default());
     let mut newest: Option<HardStateRecord> = None;
     let mut damaged = Vec::new();
+    let mut lost = Vec::new(); // slots that are damaged in both
     for number in 0..SLOTS {
         let mut bad = 0;
         for (copy, file) in copies.iter().enumerate() {
@@ -193,41 +195,57 @@ pub(super) fn read(files: &View<'_>, identity_digest: u64) -> Result<Both, Resto
             }
         }
         if bad == FILES.len() {
-            return Err(RestoreError::HardStateLost { slot: number });
+            lost.push(number);
         }
     }
-    match newest {
-        Some(newest) => Ok(Both { newest, damaged }),
-        None => Err(RestoreError::HardStateLost { slot: 0 }),
+    let Some(newest) = newest else { return Err(RestoreError::HardStateLost { slot: 0 }) };
+    let next = (newest.sequence + 1) % SLOTS;
+    if lost.contains(&next) {
+        return Err(RestoreError::HardStateLost { slot: next });
+    }
+    // Two short files can't be repaired from each other: the one that is made anew forgets what it still held.
+    match lost.first() {
+        Some(slot) if copies.into_iter().all(is_short) => Err(RestoreError::HardStateLost { slot: *slot }),
+        _ => Ok(Both { newest, damaged }),
     }
 }
 
-/// Copies what is good over what is damaged. A file that is missing or too short is made anew, after the other one
-/// is whole and synced: creating it forgets what it still held.
+fn is_short(file: &[u8]) -> bool {
+    (file.len() as u64) < FILE_BYTES
+}
+
+/// Copies what is good over what is damaged; what is damaged in both files is as if it had never been written: its
+/// turn may come next. A file that is missing or too short is made anew, after the other one is whole and synced:
+/// creating it forgets what it still held.
 pub(super) fn repair_ops(files: &View<'_>, both: &Both, ops: &mut Vec<DiskOp>) {
     let copies = FILES.map(|file| files.get(file).copied().unwrap_or_default());
-    let is_short = |copy: usize| (copies[copy].len() as u64) < FILE_BYTES;
     let mut order = [0, 1];
-    order.sort_by_key(|copy| is_short(*copy));
+    order.sort_by_key(|copy| is_short(copies[*copy]));
     for copy in order {
         let slots = || both.damaged.iter().filter(move |(file, _)| *file == copy).map(|(_, slot)| *slot);
+        let repaired = |slot: u64| {
+            if both.damaged.contains(&(1 - copy, slot)) {
+                return [0; SECTOR].to_vec();
+            }
+            let at = slot as usize * SECTOR;
+            copies[1 - copy][at..at + SECTOR].to_vec()
+        };
         let file = FILES[copy].to_owned();
-        if is_short(copy) {
+        if is_short(copies[copy]) {
             ops.push(DiskOp::Create { file: file.clone(), bytes: FILE_BYTES });
             let mut bytes = vec![0; FILE_BYTES as usize];
             bytes[..copies[copy].len()].copy_from_slice(copies[copy]);
             for slot in slots() {
                 let at = slot as usize * SECTOR;
-                bytes[at..at + SECTOR].copy_from_slice(&copies[1 - copy][at..at + SECTOR]);
+                bytes[at..at + SECTOR].copy_from_slice(&repaired(slot));
             }
             ops.push(DiskOp::Write { file: file.clone(), offset: 0, bytes });
             ops.push(DiskOp::Sync { file });
             ops.push(DiskOp::SyncDirectory);
         } else if slots().next().is_some() {
             for slot in slots() {
-                let at = slot as usize * SECTOR;
-                let bytes = copies[1 - copy][at..at + SECTOR].to_vec();
-                ops.push(DiskOp::Write { file: file.clone(), offset: at as u64, bytes });
+                let offset = slot * SECTOR as u64;
+                ops.push(DiskOp::Write { file: file.clone(), offset, bytes: repaired(slot) });
             }
             ops.push(DiskOp::Sync { file });
         }

@@ -349,7 +349,9 @@ fn perform(files: &mut Files, ops: &[DiskOp]) {
             }
             DiskOp::Write { file, offset, bytes } => {
                 let at = *offset as usize;
-                files.get_mut(file).expect("it exists")[at..at + bytes.len()].copy_from_slice(bytes);
+                let content = files.get_mut(file).expect("it exists");
+                content.resize(content.len().max(at + bytes.len()), 0);
+                content[at..at + bytes.len()].copy_from_slice(bytes);
             }
             DiskOp::Remove { file } => {
                 files.remove(file);

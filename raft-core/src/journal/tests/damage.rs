@@ -3,13 +3,15 @@
 extern crate std;
 
 use alloc::boxed::Box;
+use std::collections::BTreeSet;
 use std::string::{String, ToString};
 use std::vec::Vec;
-use std::{assert, assert_eq, format};
+use std::{assert, assert_eq, format, panic};
 
 use super::disk::{Disk, Node, SECTOR, config, entry, identity, lived_in, member, voted};
 use crate::entry::{Entry, Payload};
 use crate::error::RestoreError;
+use crate::journal::hard_state::SLOTS;
 use crate::journal::{DiskOp, Files, OnDamage, Recovery, initialise, read};
 use crate::membership::Configuration;
 use crate::types::{ClusterId, Index};
@@ -206,14 +208,116 @@ fn every_missing_file_is_repaired_or_refused() {
     }
 }
 
-#[test]
-fn both_copies_of_a_vote_damaged_refuse_to_start_in_any_mode() {
-    let mut node = lived_in();
-    for name in read::HARD_STATE_FILES {
-        node.disk.cache.get_mut(name).expect("exists")[3 * SECTOR + 9] ^= 4;
+/// A directory of which so many hard states were written after the first two, of initialisation and recovery.
+fn voted_often(times: u64) -> Node {
+    let mut node = Node::start(Disk::initialised());
+    for term in 1..=times {
+        node.submit(Write { hard_state: Some(voted(term)), ..Write::default() });
+        node.settle();
     }
-    for mode in [OnDamage::Refuse, OnDamage::Abstain] {
-        assert_eq!(node.disk.recover(mode).err(), Some(RestoreError::HardStateLost { slot: 3 }));
+    node
+}
+
+/// Damages a slot in both files, or what of it there is.
+fn rot_slot(files: &mut Files, slot: u64) {
+    for name in read::HARD_STATE_FILES {
+        files.get_mut(name).expect("exists")[slot as usize * SECTOR + 9] ^= 4;
+    }
+}
+
+/// Whether a record newer than the newest intact one may have been written, by trying each: every intact slot must hold
+/// what the ring holds once that record is written. `newest` was written last, and these slots are damaged.
+fn may_be_forgotten(newest: u64, damaged: &[u64]) -> bool {
+    let held =
+        |last: u64, slot: u64| (0..=last).rev().take(SLOTS as usize).find(|record| record % SLOTS == slot);
+    let intact = || (0..SLOTS).filter(|slot| !damaged.contains(slot));
+    let Some(found) = intact().filter_map(|slot| held(newest, slot)).max() else { return true };
+    (found + 1..=found + 2 * SLOTS).any(|last| intact().all(|slot| held(last, slot) == held(newest, slot)))
+}
+
+#[test]
+fn a_slot_damaged_in_both_copies_refuses_a_start_only_if_it_can_have_held_the_newest_record() {
+    let (mut refused, mut harmless) = (0, 0);
+    for times in [0, 1, 2, 30, 61, 62, 63, 64, 100, 126, 127] {
+        let node = voted_often(times);
+        let newest = times + 1;
+        // One slot; it and its neighbour; it and the one after the newest, or the newest itself.
+        for slot in 0..SLOTS {
+            for damaged in [
+                &[slot][..],
+                &[slot, (slot + 1) % SLOTS],
+                &[slot, newest % SLOTS],
+                &[slot, (newest + 1) % SLOTS],
+            ] {
+                let mut files = node.disk.cache.clone();
+                let slots: BTreeSet<u64> = damaged.iter().copied().collect();
+                slots.iter().for_each(|slot| rot_slot(&mut files, *slot));
+                let may_be_forgotten = may_be_forgotten(newest, damaged);
+                match Recovery::start(config(), &files, OnDamage::Refuse) {
+                    Ok(recovery) => {
+                        assert!(!may_be_forgotten, "{times} {damaged:?}");
+                        assert_eq!(recovery.finish().1.hard_state, node.hard_state);
+                        harmless += 1;
+                    }
+                    Err(RestoreError::HardStateLost { slot }) => {
+                        assert!(may_be_forgotten && slots.contains(&slot), "{times} {damaged:?}");
+                        assert!(Recovery::start(config(), &files, OnDamage::Abstain).is_err());
+                        refused += 1;
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+    }
+    assert!(refused > 1_400 && harmless > 1_000, "{refused} refused, {harmless} harmless");
+}
+
+/// What was damaged in both files is repaired, so that the ring goes round: no later start is refused for it, whatever
+/// a power loss leaves of the repair.
+#[test]
+fn a_ring_with_an_old_record_lost_goes_round() {
+    for times in [1, 70] {
+        let node = voted_often(times);
+        let slot = (times + 20) % SLOTS;
+        let mut files = node.disk.cache.clone();
+        rot_slot(&mut files, slot);
+        let mut disk = Disk::of(&files);
+        let ops = disk.recover(OnDamage::Refuse).expect("an old record").ops().to_vec();
+        for cut in 0..=ops.len() {
+            let mut half = Disk::of(&files);
+            half.perform_all(&ops[..cut]);
+            for is_lucky in [false, true] {
+                let left = half.power_loss(&mut || is_lucky);
+                let recovery = left.recover(OnDamage::Refuse).expect("nothing newer can be lost");
+                assert_eq!(recovery.finish().1.hard_state, node.hard_state, "cut after {cut}");
+            }
+        }
+        disk.perform_all(&ops);
+        for _ in 0..2 * SLOTS {
+            let (_, restored, report) = disk.restart();
+            assert_eq!(restored.hard_state, node.hard_state);
+            assert_eq!(report.hard_state_copies_damaged, 0, "repaired for good");
+        }
+    }
+}
+
+/// A file that is gone leaves the other one alone: what is damaged there is damaged in both.
+#[test]
+fn with_one_file_gone_the_other_may_have_lost_an_old_record_and_not_the_newest() {
+    let node = voted_often(100);
+    for slot in 0..SLOTS {
+        for (gone, name) in [(0, 1), (1, 0)].map(|(gone, left)| (gone, read::HARD_STATE_FILES[left])) {
+            let mut files = node.disk.cache.clone();
+            files.remove(read::HARD_STATE_FILES[gone]);
+            files.get_mut(name).expect("exists")[slot as usize * SECTOR + 9] ^= 4;
+            let mut disk = Disk::of(&files);
+            if may_be_forgotten(101, &[slot]) {
+                assert_eq!(disk.recover(OnDamage::Refuse).err(), Some(RestoreError::HardStateLost { slot }));
+                continue;
+            }
+            assert_eq!(disk.restart().1.hard_state, node.hard_state);
+            assert_eq!(disk.restart().2.hard_state_copies_damaged, 0, "repaired for good");
+        }
     }
 }
 
