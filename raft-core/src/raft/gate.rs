@@ -12,7 +12,7 @@ use crate::message::Envelope;
 use crate::raft::log::Log;
 use crate::raft::queue::Queue;
 use crate::snapshot::{Discard, SnapshotMeta};
-use crate::types::{Boot, Index, Instant, Term};
+use crate::types::{Boot, Index, Instant, Span, Term};
 use crate::write::{Durable, HardState, Persist, Write};
 
 /// Held messages at most. One more drops the oldest, which is no worse than a lost datagram.
@@ -58,6 +58,8 @@ pub(crate) struct Gate {
     durable: u64,
     /// How often something became durable.
     completions: u64,
+    /// How long the disk worked on what became durable last.
+    last_took: Span,
     /// The write that carries the latest hard state.
     hard_state_write: u64,
     /// The write that carries the latest change of the term.
@@ -83,6 +85,7 @@ impl Gate {
             next: 1,
             durable: 0,
             completions: 0,
+            last_took: Span(0),
             hard_state_write: 0,
             term_write: 0,
             hard_state_changed: false,
@@ -201,6 +204,11 @@ impl Gate {
         self.unsynced.front().map(|write| write.oldest_since)
     }
 
+    /// How long the disk worked on what became durable last.
+    pub(crate) fn last_took(&self) -> Span {
+        self.last_took
+    }
+
     fn is_dirty(&self, log: &Log) -> bool {
         self.hard_state_changed
             || self.truncate_from.is_some()
@@ -256,6 +264,7 @@ impl Gate {
         }
         self.durable = done.number;
         self.completions += 1;
+        self.last_took = self.no_progress_since().map_or(Span(0), |since| now.since(since));
         while self.unsynced.front().is_some_and(|write| write.number <= done.number) {
             let Some(write) = self.unsynced.pop_front() else { break };
             self.unsynced_bytes -= write.bytes;

@@ -20,13 +20,15 @@ use crate::message::{
     SnapshotChunkAnswer,
 };
 use crate::snapshot::SnapshotMeta;
-use crate::types::{Boot, Index, Instant, LogId, Member, Round, Term};
+use crate::types::{Boot, Index, Instant, LogId, Member, Round, Span, Term};
 
 /// Entries for an append are copied with all that follow, if those are at most so many times what one append carries: the
 /// next append, the next follower and the disk will ask for them.
 const AHEAD: u64 = 8;
 /// Proposals are refused while the oldest write is behind by more than the election timeout divided by this.
 const UNSYNCED_TIMEOUT_SHARE: u64 = 2;
+/// A disk is waited for so many election timeouts at most, whatever it took last.
+const PATIENCE_TIMEOUTS: u64 = 4;
 
 impl Raft {
     /// Takes office: probes every peer from the end of its own log, and opens the term with an entry of its own,
@@ -82,7 +84,7 @@ impl Raft {
         let timeout = self.config.election_timeout.0;
         let lasts = |since: Option<Instant>, span| since.is_some_and(|since| self.now.since(since).0 >= span);
         if lasts(self.gate.behind_since(), timeout / UNSYNCED_TIMEOUT_SHARE)
-            || lasts(self.gate.no_progress_since(), timeout)
+            || lasts(self.gate.no_progress_since(), self.disk_patience().0)
         {
             return Err(Refused::Busy("unsynced_time"));
         }
@@ -231,7 +233,15 @@ impl Raft {
         let me = self.identity.member;
         let is_sole = self.configuration().is_quorum(|member| member == me);
         let since = self.gate.no_progress_since().filter(|_| !is_sole)?;
-        Some(since.plus(self.config.election_timeout))
+        Some(since.plus(self.disk_patience()))
+    }
+
+    /// For how long nothing may become durable before the disk counts as stalled: an election timeout, or twice what it took
+    /// last, if that is longer. A disk that takes a little longer than a timeout would make each leader give way in turn
+    /// before its first entry is durable, and the next one's disk is no better.
+    fn disk_patience(&self) -> Span {
+        let timeout = self.config.election_timeout.0;
+        Span((2 * self.gate.last_took().0).clamp(timeout, PATIENCE_TIMEOUTS * timeout))
     }
 
     /// When [`Raft::tick_leader`] will next matter.

@@ -120,6 +120,31 @@ fn a_leader_stays_though_each_sync_takes_half_an_election_timeout() {
     }
 }
 
+/// Every disk takes a little longer than an election timeout, or much longer: whoever leads is the best there is.
+#[test]
+fn three_voters_whose_disks_take_longer_than_an_election_timeout_commit() {
+    for sync in [310, 400, 550] {
+        let takes = Span::from_millis(sync);
+        let Outcome { commit, terms, .. } = run(3, steady(), takes, &TRICKLE, Span::from_millis(30_000));
+        assert!(commit > 1_000 && terms <= 12, "syncs of {sync} ms: {terms} terms, {commit} committed");
+    }
+}
+
+/// A disk that took long once is not waited for without end when it stands still.
+#[test]
+fn a_disk_that_stands_still_costs_its_leader_the_office_however_slow_it_was() {
+    let mut cluster = Cluster::with_config(&alloc::vec![(0, Vec::new()); 3], steady());
+    cluster.elect_node(1);
+    cluster.slow_disks = alloc::vec![1];
+    cluster.propose(1, "slow");
+    // Two and a half timeouts for one write, then none for ever. (The others answer; the disk alone is at fault.)
+    cluster.run(Span::from_millis(250));
+    cluster.sync(1, 1);
+    cluster.propose(1, "never");
+    cluster.run(Span(4 * steady().election_timeout.0 + 100_000));
+    assert!(!cluster.raft(1).is_leader());
+}
+
 /// Default bounds, and clients that ask for more than the disk writes: the bytes that may be outstanding (16 MiB) are more
 /// than an election timeout of work, so the queue is bounded by time.
 #[test]
