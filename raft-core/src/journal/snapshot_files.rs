@@ -7,6 +7,7 @@ use core::mem;
 use super::snapshot::{self, Incoming};
 use super::{DiskOp, ReceiveJob};
 use crate::snapshot::{Chunk, Received, SnapshotMeta};
+use crate::types::Index;
 use crate::write::Identity;
 
 /// The snapshot files of a directory.
@@ -135,9 +136,17 @@ impl SnapshotFiles {
         complete.find(|(_, known)| known.same_content(snapshot)).map(|(serial, _)| *serial)
     }
 
-    /// Forgets the files before the current one that nothing works on any more.
+    /// Forgets the files before the current one that nothing works on any more. One that has come whole and covers more is
+    /// to be installed yet, though its file is older than a snapshot of one's own that was taken meanwhile.
     pub(super) fn take_outdated(&mut self, current: u64) -> Vec<u64> {
-        let kept = self.complete.split_off(&current);
-        mem::replace(&mut self.complete, kept).into_keys().collect()
+        let covered = self.complete.get(&current).map_or(Index(0), |snapshot| snapshot.last.index);
+        let is_outdated =
+            |serial: &u64, snapshot: &SnapshotMeta| *serial < current && snapshot.last.index <= covered;
+        let outdated = self.complete.iter().filter(|(serial, snapshot)| is_outdated(serial, snapshot));
+        let outdated: Vec<u64> = outdated.map(|(serial, _)| *serial).collect();
+        for serial in &outdated {
+            self.complete.remove(serial);
+        }
+        outdated
     }
 }

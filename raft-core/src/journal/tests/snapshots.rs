@@ -685,3 +685,31 @@ fn without_room_the_file_goes_and_another_attempt_succeeds() {
     }
     assert!(moments >= 12, "{moments}");
 }
+
+/// A snapshot came whole while its receiver campaigned, and waits for a leader's question; the node's own snapshot, whose file
+/// is newer and which covers less, becomes current meanwhile.
+#[test]
+fn what_came_whole_stays_for_its_installation() {
+    let mut node = Node::start(Disk::initialised());
+    for _ in 0..8 {
+        node.append(1, 100);
+    }
+    node.settle();
+    let whole = content(3_000, 7);
+    let incoming = meta(id(4, 30), &whole);
+    for piece in chunks(&incoming, &whole, 2_500) {
+        node.journal.receive(&piece);
+    }
+    node.settle();
+    let (ops, written) = node.write_snapshot(id(1, 6), &content(200, 2));
+    node.disk.perform_all(&ops);
+    node.journal.handle_snapshot_written(&written);
+    let discard = Discard { snapshot: written.meta().clone(), through: id(1, 6) };
+    node.submit(Write { discard_through: Some(Box::new(discard)), ..Write::default() });
+    node.settle();
+    assert_eq!(snapshot_files(&node).len(), 2);
+    node.submit(Write { install: Some(Box::new(incoming.clone())), ..Write::default() });
+    node.settle();
+    let restarted = Node::start(node.disk);
+    assert_eq!((restarted.state.snapshot, restarted.state.content), (Some(incoming), whole));
+}
