@@ -162,7 +162,9 @@ impl Progress {
             Mode::Probe { sent } => sent.is_none().then_some(fresh),
             Mode::Pipeline(window) => {
                 let lost = window.appends.iter().find(|sent| sent.is_lost);
-                let repeat = |sent: &Sent| Want { first: sent.first, through: sent.last, is_repeat: true };
+                // The peer may hold the beginning, and the log may have let go of it: a snapshot would go out instead.
+                let first = |sent: &Sent| sent.first.max(self.matched.next());
+                let repeat = |sent: &Sent| Want { first: first(sent), through: sent.last, is_repeat: true };
                 lost.map(repeat).or((self.next <= log_end && window.has_room(config)).then_some(fresh))
             }
             Mode::Snapshot(_) => None,
@@ -352,5 +354,25 @@ impl Progress {
             }
             Mode::Snapshot(transfer) => self.budget.handle_loss(transfer.retransmit(now)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A peer that took entries from elsewhere than the append that is repeated gets only what it lacks: what it holds may
+    /// be gone from the log.
+    #[test]
+    fn what_is_repeated_begins_after_what_the_peer_holds() {
+        let config = Config::default();
+        let mut peer = Progress::new(Index(1), Instant(0));
+        peer.acknowledge(Index(0), Instant(0));
+        let want = peer.wants(&config, Index(2)).expect("entries are there");
+        peer.sent(want, Index(2), 100, Instant(1));
+        peer.retransmit(Instant(10_000_000), &config);
+        peer.acknowledge(Index(1), Instant(10_000_001));
+        let repeat = Want { first: Index(2), through: Index(2), is_repeat: true };
+        assert_eq!(peer.wants(&config, Index(2)), Some(repeat));
     }
 }
