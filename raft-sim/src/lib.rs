@@ -21,6 +21,7 @@ pub mod failure;
 pub mod kv;
 mod machine;
 pub mod marks;
+pub mod measures;
 mod network;
 mod node;
 pub mod oracle;

@@ -12,6 +12,7 @@ use crate::disk::VirtualDisk;
 use crate::disk_ops;
 use crate::machine::{Machine, Observed};
 use crate::swarm::Setup;
+use crate::world::answers::Taken;
 use crate::world::headway::Headway;
 use crate::world::office::Office;
 
@@ -84,6 +85,8 @@ pub(crate) struct Running<S: Machine> {
     pub(crate) is_set_back: bool,
     /// Who waits for an answer: the client and what it waits for.
     pub(crate) tickets: BTreeMap<Ticket, (u32, u32)>,
+    /// Of these, what must be answered in time.
+    pub(crate) taken: Vec<Taken>,
     pub(crate) leads: bool,
     /// When its last batch ended, if nothing vouches for it yet.
     pub(crate) seal_from: Option<u64>,

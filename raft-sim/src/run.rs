@@ -13,6 +13,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::kv::Kv;
 use crate::machine::Machine;
 use crate::marks::Marks;
+use crate::measures::Measures;
 use crate::swarm::{self, Setup};
 use crate::trace::{Fingerprint, Trace, TraceOptions};
 use crate::workload::Workload;
@@ -55,6 +56,8 @@ pub struct RunReport {
     pub settled_in: u64,
     /// Effects.
     pub counts: Counts,
+    /// What it cost beyond what it needed.
+    pub measures: Measures,
     /// Named situations.
     pub marks: Marks,
     /// What failed.
@@ -114,6 +117,7 @@ pub(crate) fn run_with<S: Machine, W: Workload<S>>(
         settled_in: 0,
         failure: None,
         counts: Counts::default(),
+        measures: Measures::default(),
         marks: Marks::default(),
         trace: Trace::new(options.trace),
         is_edited,
@@ -164,6 +168,7 @@ fn run_life<S: Machine, W: Workload<S>>(
         failure.map(|Failure { kind, oracle, what }| FailureReport { kind, oracle, what, event, time });
     report.counts.add_all(&world.counts);
     report.marks.add(&world.watch.marks);
+    report.measures.add(&world.measures);
     let (choices, trace) = world.into_records();
     report.trace = trace;
     choices
@@ -259,6 +264,7 @@ impl RunReport {
             "longest_still": self.longest_still,
             "counts": counts,
             "marks": self.marks.to_map(),
+            "measures": self.measures.to_map(),
             "failure": failure,
         })
     }

@@ -8,6 +8,7 @@
 
 mod actions;
 mod aimed;
+pub(crate) mod answers;
 mod clients;
 mod datagrams;
 mod disks;
@@ -23,6 +24,7 @@ mod receiving;
 mod rot;
 mod slab;
 mod snapshots;
+mod waste;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -36,6 +38,7 @@ use crate::disk::VirtualDisk;
 use crate::failure::{Failure, FailureKind};
 use crate::machine::Machine;
 use crate::marks::Watch;
+use crate::measures::Measures;
 use crate::network::Network;
 use crate::node::Node;
 use crate::oracle::Oracles;
@@ -50,6 +53,7 @@ use elections::Elections;
 use events::{Event, Planned};
 use liveness::Phase;
 use slab::Slab;
+use waste::Waste;
 
 /// Events at one moment: a burst of clients makes some hundreds, and more than this is a loop.
 const STEPS_AT_ONCE_MAX: u64 = 100_000;
@@ -101,6 +105,8 @@ pub(crate) struct World<S: Machine, W> {
     pub(crate) trace: Trace,
     phase: Phase,
     elections: Elections,
+    waste: Waste,
+    pub(crate) measures: Measures,
     /// The empty state machine, with which each process begins.
     prototype: S,
     /// When a fault last struck anybody; with those that last, when it ends.
@@ -164,6 +170,8 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             trace,
             phase: Phase::Chaos,
             elections: Elections::default(),
+            waste: Waste::default(),
+            measures: Measures::default(),
             prototype,
             struck: 0,
             longest_still: 0,

@@ -30,6 +30,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             match action {
                 ReplicaAction::Send(envelope) => {
                     self.oracles.sent(node, &envelope)?;
+                    self.check_sent(node, &envelope)?;
                     self.say(Some(node), "send", || format!("to {}: {:?}", envelope.to, envelope.message));
                     self.nodes[node].headway.note_sent(self.now, &envelope);
                     self.send(node, &envelope);
@@ -125,6 +126,9 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         }
         if is_elected {
             self.check_elected(node)?;
+        }
+        if change.role == RoleName::PreCandidate {
+            self.check_campaign(node)?;
         }
         self.check_office(node, change)
     }

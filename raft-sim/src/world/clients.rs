@@ -205,6 +205,8 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             }
         };
         running.tickets.insert(ticket, (request.client, request.token));
+        self.waste.note_request();
+        self.note_taken(node, ticket);
         self.drain(node)
     }
 
@@ -224,6 +226,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             | Outcome::Refused(_)
             | Outcome::Expired => self.oracles.read_ended(node, ticket),
         }
+        self.check_answer(node, ticket)?;
         let running = self.nodes[node].running_mut();
         match running.and_then(|running| running.tickets.remove(&ticket)) {
             Some((NOBODY, _)) => {}

@@ -126,6 +126,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             self.counts.add(Effect::OtherClusters);
         } else {
             self.oracles.delivered(to, &envelope);
+            self.note_took(from, to, &envelope);
         }
         self.say(Some(to), "receive", || format!("from {}: {:?}", envelope.from, envelope.message));
         let World { nodes, counts, watch, .. } = self;

@@ -9,6 +9,7 @@
 use super::World;
 use crate::failure::{Failure, FailureKind};
 use crate::machine::Machine;
+use crate::measures::Measure;
 use crate::workload::Workload;
 
 /// A race of candidates for the first office is over within so many election timeouts.
@@ -29,11 +30,17 @@ impl Elections {
 
     /// An election was won.
     fn note_won(&mut self, now: u64, timeout: u64) -> Result<(), String> {
-        let first = *self.first.get_or_insert(now);
-        if now - first <= RACE_TIMEOUTS * timeout {
+        self.first.get_or_insert(now);
+        self.note_campaign(now, timeout)
+    }
+
+    /// Somebody campaigns, or has won.
+    fn note_campaign(&self, now: u64, timeout: u64) -> Result<(), String> {
+        let since = now - self.first.unwrap_or(now);
+        if since <= RACE_TIMEOUTS * timeout {
             return Ok(());
         }
-        Err(format!("nothing is wrong, and a leader had been elected {} us before", now - first))
+        Err(format!("nothing is wrong, and a leader had been elected {since} us before"))
     }
 
     /// The run is over.
@@ -49,8 +56,20 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             return Ok(());
         }
         let timeout = self.setup.settings.election_timeout;
+        if self.elections.first.is_none() && !self.is_closing() {
+            self.measures.note(Measure::FirstLeader, self.now * 100 / timeout);
+        }
         let won = self.elections.note_won(self.now, timeout);
         won.map_err(|what| needless(format!("n{} was elected: {what}", node + 1)))
+    }
+
+    /// A node doubts that there is a leader. Who is outside of the healed core hears of none.
+    pub(super) fn check_campaign(&mut self, node: usize) -> Result<(), Failure> {
+        if self.reachable() >> node & 1 == 0 || !self.setup.is_faultless() {
+            return Ok(());
+        }
+        let campaign = self.elections.note_campaign(self.now, self.setup.settings.election_timeout);
+        campaign.map_err(|what| needless(format!("n{} campaigns: {what}", node + 1)))
     }
 
     /// A node is outside of the healed core: if it leads, the core needs another leader.
@@ -63,6 +82,15 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     /// A leader gave way because its disk stood still.
     pub(super) fn note_stalled(&mut self) {
         self.elections.begin_anew();
+    }
+
+    /// The core was healed at some time: when all of it first followed one leader.
+    pub(super) fn note_leader(&mut self, core: u16, healed: u64) {
+        let measure = Measure::LeaderAfterHealing;
+        if self.measures.get(measure).is_none() && self.reign(core).is_some() {
+            let timeout = self.setup.settings.election_timeout;
+            self.measures.note(measure, (self.now - healed) * 100 / timeout);
+        }
     }
 
     /// The run is over.
@@ -98,5 +126,7 @@ mod tests {
         elections.note_won(170_000, TIMEOUT).expect("the first");
         let what = elections.note_won(170_001 + RACE_TIMEOUTS * TIMEOUT, TIMEOUT);
         assert!(what.is_err_and(|what| what.contains("300001 us before")));
+        assert!(elections.note_campaign(170_000 + RACE_TIMEOUTS * TIMEOUT, TIMEOUT).is_ok());
+        assert!(elections.note_campaign(170_001 + RACE_TIMEOUTS * TIMEOUT, TIMEOUT).is_err());
     }
 }

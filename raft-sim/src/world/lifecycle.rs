@@ -175,6 +175,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             tick_at: None,
             is_set_back: false,
             tickets: BTreeMap::new(),
+            taken: Vec::new(),
             leads: false,
             seal_from: None,
             office: None,

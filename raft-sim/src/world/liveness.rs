@@ -53,6 +53,13 @@ pub(crate) struct Reign {
     term: Term,
 }
 
+#[cfg(test)]
+impl Reign {
+    pub(super) fn of(leader: usize, term: u64) -> Reign {
+        Reign { leader, term: Term(term) }
+    }
+}
+
 /// The bound of the first two stages, in election timeouts. Together they need two in half of all runs, and fifteen in
 /// one of a hundred.
 const TIMEOUTS_MAX: u64 = 100;
@@ -227,6 +234,8 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     pub(crate) fn advance_closing(&mut self) -> Result<bool, Failure> {
         let Phase::Closing { core, stage, since } = self.phase else { return Ok(false) };
         self.check_headway(core, since)?;
+        self.check_waiting(core)?;
+        self.note_leader(core, since);
         let next = match stage {
             Stage::Resting { deadline } => {
                 if self.settled(core).is_none() {
@@ -307,7 +316,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     }
 
     /// Who leads the core, if there is one leader, and everyone follows it in its term.
-    fn reign(&self, core: u16) -> Option<Reign> {
+    pub(super) fn reign(&self, core: u16) -> Option<Reign> {
         let status = |node: usize| Some(self.nodes[node].running()?.replica.status());
         let is_leader = |node: &usize| status(*node).is_some_and(|own| own.role == RoleName::Leader);
         let leader = nodes_of(core).find(is_leader)?;
@@ -352,6 +361,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         let disks = self.disks();
         self.oracles.finish(&disks)?;
         self.finish_elections()?;
+        self.finish_waste()?;
         let witnessed = self.workload.verdict()?;
         self.counts.add_many(Effect::ReadsOfOthers, witnessed.reads_of_others);
         match self.violation.take() {

@@ -5,6 +5,7 @@ use raft_core::journal::{Directory, DiskOp};
 use raft_core::replica::{LoadJob, RestoreJob, SnapshotJob, StateMachine};
 
 use super::lifecycle::Crash;
+use super::waste::Reads;
 use super::{Event, World};
 use crate::counts::Effect;
 use crate::disk::SECTOR;
@@ -144,7 +145,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
                 let now =
                     self.nodes[node].running().filter(leads).map(|running| running.replica.raft().term());
                 self.counts.add_many(Effect::LoadsLate, u64::from(reign.is_some() && now > reign));
-                self.load(node, &job)
+                self.load(node, &job)?
             }
             None => return Ok(()),
         };
@@ -197,13 +198,17 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     }
 
     /// Reads entries or a piece of a snapshot. Whether a read failed.
-    fn load(&mut self, node: usize, job: &LoadJob) -> bool {
-        let reads = self.reads_left(node);
+    fn load(&mut self, node: usize, job: &LoadJob) -> Result<bool, Failure> {
+        let left = self.reads_left(node);
         let now = self.nodes[node].clock.at(self.now);
         let Node { disk, process, .. } = &mut self.nodes[node];
-        let Process::Running(running) = process else { return false };
-        let disk = Unreadable::after(disk, reads);
-        let outcome = job.run(&mut |file, offset, bytes| Directory::read(&disk, file, offset, bytes));
+        let Process::Running(running) = process else { return Ok(false) };
+        let disk = Unreadable::after(disk, left);
+        let mut reads = Reads::default();
+        let outcome = job.run(&mut |file, offset, bytes| {
+            let read = Directory::read(&disk, file, offset, bytes);
+            read.inspect(|read| reads.note(file, offset, read.len() as u64))
+        });
         let has_failed = disk.has_failed();
         self.counts.add(match outcome.loaded() {
             Loaded::Entries(_) => Effect::EntriesLoaded,
@@ -212,6 +217,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             Loaded::Damaged => Effect::LoadsDamaged,
         });
         running.replica.handle_loaded(now, outcome);
-        has_failed
+        self.check_reads(node, &reads)?;
+        Ok(has_failed)
     }
 }
