@@ -2,6 +2,7 @@
 
 mod bugs;
 mod check;
+mod floors;
 mod replay;
 mod run;
 mod setup;
