@@ -22,7 +22,7 @@ pub enum Measure {
 
 /// The figures in order: the name in reports, and what 100 means.
 pub const MEASURES: [(Measure, &str, &str); 6] = [
-    (Measure::SlowestAnswer, "slowest answer with a leader in reach", "the bound"),
+    (Measure::SlowestAnswer, "slowest answer with a leader in reach", "what should do"),
     (Measure::EntriesAgain, "bytes of entries sent beyond once, without a fault", "the bound"),
     (Measure::Messages, "messages without a fault", "the bound"),
     (Measure::ReadAgain, "bytes read from the disk beyond once", "the bound"),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Whatever may speak first, by the name that reports show. A name that is only here, or a ghost oracle that is not,
 /// fails a test below.
-const ORACLES: [&str; 33] = [
+const ORACLES: [&str; 32] = [
     // The ghost oracles, in raft-sim/src/oracle.
     "abstaining",
     "ack-durable",
@@ -39,7 +39,6 @@ const ORACLES: [&str; 33] = [
     "needless-election",
     "read-round",
     "recovery-refused",
-    "slow-answer",
     "standstill",
     "stopped",
     "violation",

@@ -1,4 +1,5 @@
-//! With a leader in reach each request is answered in time: no read waits for a heartbeat, and none for a timer.
+//! How long a request waits while a leader is in reach: no read should wait for a heartbeat, and none for a timer. It is
+//! reported, in hundredths of what should do, and fails no run.
 //!
 //! It is asked of the healed core while clients ask, where its links lose nothing and its leader has room for the read of
 //! every client (a question that comes when there is none is not answered, but repeated): then no timer is needed.
@@ -13,7 +14,6 @@ use raft_core::replica::Ticket;
 
 use super::World;
 use super::liveness::{Phase, Reign, Stage};
-use crate::failure::{Failure, FailureKind};
 use crate::machine::Machine;
 use crate::measures::Measure;
 use crate::schedule::nodes_of;
@@ -51,34 +51,30 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     }
 
     /// A node answers a request, whatever it says.
-    pub(super) fn check_answer(&mut self, node: usize, ticket: Ticket) -> Result<(), Failure> {
-        let Some(running) = self.nodes[node].running_mut() else { return Ok(()) };
-        let Some(place) = running.taken.iter().position(|one| one.ticket == ticket) else { return Ok(()) };
+    pub(super) fn note_answered(&mut self, node: usize, ticket: Ticket) {
+        let Some(running) = self.nodes[node].running_mut() else { return };
+        let Some(place) = running.taken.iter().position(|one| one.ticket == ticket) else { return };
         let one = running.taken.swap_remove(place);
-        let Phase::Closing { core, .. } = self.phase else { return Ok(()) };
-        if Some(one.reign) == self.reign(core) { self.waited(node, self.now - one.at) } else { Ok(()) }
+        let Phase::Closing { core, .. } = self.phase else { return };
+        if Some(one.reign) == self.reign(core) {
+            self.waited(self.now - one.at);
+        }
     }
 
     /// Looks for requests that wait for too long.
-    pub(super) fn check_waiting(&mut self, core: u16) -> Result<(), Failure> {
+    pub(super) fn note_waiting(&mut self, core: u16) {
         let (now, reign) = (self.now, self.reign(core));
         for node in nodes_of(core) {
             let Some(running) = self.nodes[node].running_mut() else { continue };
             if let Some(waits) = longest_wait(&mut running.taken, reign, now) {
-                self.waited(node, waits)?;
+                self.waited(waits);
             }
         }
-        Ok(())
     }
 
-    fn waited(&mut self, node: usize, span: u64) -> Result<(), Failure> {
+    fn waited(&mut self, span: u64) {
         let bound = self.answer_bound();
         self.measures.note(Measure::SlowestAnswer, span * 100 / bound);
-        if span <= bound {
-            return Ok(());
-        }
-        let what = format!("a request at n{} waits for {span} us, and a leader is in reach", node + 1);
-        Err(Failure::new(FailureKind::Liveness, "slow-answer", what))
     }
 
     fn answer_bound(&self) -> u64 {

@@ -226,7 +226,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             | Outcome::Refused(_)
             | Outcome::Expired => self.oracles.read_ended(node, ticket),
         }
-        self.check_answer(node, ticket)?;
+        self.note_answered(node, ticket);
         let running = self.nodes[node].running_mut();
         match running.and_then(|running| running.tickets.remove(&ticket)) {
             Some((NOBODY, _)) => {}

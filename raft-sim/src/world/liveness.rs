@@ -234,7 +234,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     pub(crate) fn advance_closing(&mut self) -> Result<bool, Failure> {
         let Phase::Closing { core, stage, since } = self.phase else { return Ok(false) };
         self.check_headway(core, since)?;
-        self.check_waiting(core)?;
+        self.note_waiting(core);
         self.note_leader(core, since);
         let next = match stage {
             Stage::Resting { deadline } => {
