@@ -1,6 +1,6 @@
 //! A node: a disk and a clock that outlive processes, and at most one process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use raft_core::journal::{self, DiskOp, Recovery, WrittenSnapshot};
 use raft_core::replica::{LoadJob, Replica, RestoreJob, Ticket};
@@ -98,6 +98,8 @@ pub(crate) struct Running<S: Machine> {
     pub(crate) writing: Option<Writing>,
     /// Work on incoming snapshots, beside the batches.
     pub(crate) receiving: Option<Job>,
+    /// The files of those that came in.
+    pub(crate) incoming: BTreeSet<String>,
     /// What is being read back, by number, and in which term for a leader.
     pub(crate) reads: BTreeMap<u32, (Option<Term>, Reading)>,
     pub(crate) last_read: u32,

@@ -21,6 +21,7 @@ mod image;
 mod leader_completeness;
 mod log_matching;
 mod monotonic;
+mod orphans;
 mod platter;
 mod quorum;
 mod read_index;

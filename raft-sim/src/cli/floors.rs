@@ -284,7 +284,7 @@ pub(crate) fn of_effect(effect: Effect) -> (Needs, u64) {
         Effect::TransfersInterrupted => (|setup| has_peers(setup) && snapshots(setup), 116),
         Effect::TransfersFinished => (|setup| has_peers(setup) && snapshots(setup), 170),
         Effect::Syncs => (always, 1_000),
-        Effect::Seals => (always, 0),
+        Effect::Seals => (always, 990),
         Effect::Applied => (always, 1_000),
         Effect::OpsOk => (always, 1_000),
         Effect::OpsFailed => (always, 982),

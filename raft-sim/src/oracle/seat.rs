@@ -21,6 +21,8 @@ pub(crate) struct Seat {
     pub(crate) boot: Boot,
     /// What it has durably.
     pub(crate) image: Image,
+    /// The serial of its newest snapshot that a durable record of this boot named.
+    pub(crate) snapshot_serial: u64,
     /// Where the reader of its files stands.
     pub(crate) follower: Follower,
     /// Its longest durable log in this boot.
@@ -53,6 +55,7 @@ impl Seat {
             rotted: false,
             boot: Boot(0),
             image: Image::default(),
+            snapshot_serial: 0,
             follower: Follower::default(),
             longest: Index(0),
             remembered: Vec::new(),

@@ -1,5 +1,7 @@
 //! What becomes durable: sync by sync while a node runs, whole at a recovery, and once more at the end.
 
+use std::collections::BTreeSet;
+
 use raft_core::Restored;
 use raft_core::journal::RecoveryReport;
 
@@ -9,7 +11,7 @@ use super::image::{HardRecord, Held, Image, Log, LogChange};
 use super::platter::{Follower, Platter, Whole};
 use super::reads::Reads;
 use super::seat::Seat;
-use super::{Failure, Oracles, abstaining, election_safety, log_matching, monotonic, snapshot};
+use super::{Failure, Oracles, abstaining, election_safety, log_matching, monotonic, orphans, snapshot};
 
 /// Between two surveys of the committed log at a recovery, this many entries are passed over.
 const SURVEY_STRIDE: u64 = 61;
@@ -43,6 +45,22 @@ impl Oracles {
             self.synced(node, file, platter)?;
         }
         Ok(())
+    }
+
+    /// A batch synced the directory: what it made needless is gone. `writing` is the file of a snapshot that the node writes,
+    /// `incoming` those of snapshots that came in.
+    ///
+    /// # Errors
+    /// Files that nothing will ever name.
+    pub fn files_removed(
+        &mut self,
+        node: usize,
+        platter: &impl Platter,
+        writing: Option<&str>,
+        incoming: &BTreeSet<String>,
+    ) -> Result<(), Failure> {
+        let seat = &self.seats[self.places[node]];
+        if seat.up { orphans::files_removed(seat, platter, writing, incoming) } else { Ok(()) }
     }
 
     /// A node was killed or lost power. What it had durably stays on its platter.
@@ -94,7 +112,9 @@ impl Oracles {
         let image = Image { hard: whole.hard, log: platter, snapshot: whole.snapshot, ..Image::default() };
         abstaining::recovered(&found, report)?;
         self.recovered_as(node, found, image)?;
-        self.seats[self.places[node]].follower = whole.follower;
+        let seat = &mut self.seats[self.places[node]];
+        // Where damage took the snapshots, serials begin anew.
+        (seat.follower, seat.snapshot_serial) = (whole.follower, 0);
         Ok(())
     }
 
@@ -215,13 +235,15 @@ impl Oracles {
                     log_matching::seen(ghost, seat.member, entry.id(), held, seat.image.log.last())?;
                     seat.image.log.push(held);
                 }
-                LogChange::Install(_, meta) => {
+                LogChange::Install(file, meta) => {
+                    seat.snapshot_serial = *file;
                     let log = snapshot::covered(ghost, seat.member, meta.last)?;
                     let old = std::mem::replace(&mut seat.image.log, log);
                     before.get_or_insert(old);
                     seat.image.snapshot = Some(meta.clone());
                 }
-                LogChange::Discard(_, discard) => {
+                LogChange::Discard(file, discard) => {
+                    seat.snapshot_serial = *file;
                     snapshot::named(ghost, seat.member, discard.snapshot.last)?;
                     seat.image.snapshot = Some(discard.snapshot.clone());
                 }

@@ -24,6 +24,23 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         Ok(())
     }
 
+    /// What a batch made needless is gone, unless a job beside the batches is to remove it yet.
+    fn check_files(&mut self, node: usize) -> Result<(), Failure> {
+        let World { nodes, oracles, .. } = self;
+        let Some(running) = nodes[node].running().filter(|running| running.receiving.is_none()) else {
+            return Ok(());
+        };
+        let created = |op: &DiskOp| match op {
+            DiskOp::Create { file, .. } => Some(file.clone()),
+            DiskOp::Write { .. } | DiskOp::Sync { .. } | DiskOp::Remove { .. } | DiskOp::SyncDirectory => {
+                None
+            }
+        };
+        let writing = running.writing.as_ref().and_then(|writing| writing.job.ops.iter().find_map(created));
+        oracles.files_removed(node, &nodes[node].disk, writing.as_deref(), &running.incoming)?;
+        Ok(())
+    }
+
     /// When an operation ends that begins now and moves so many bytes.
     pub(super) fn disk_time(&mut self, node: usize, syncs: bool, bytes: u64) -> u64 {
         let (stream, setup) = (self.nodes[node].disk_stream, &self.setup.disk);
@@ -72,6 +89,9 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         }
         let Some(mut job) = self.nodes[node].job.take() else { return Ok(()) };
         let ended = self.end_op(node, &job.ops[job.next])?;
+        if ended.is_none() && job.ops[job.next] == DiskOp::SyncDirectory {
+            self.check_files(node)?;
+        }
         job.next += 1;
         self.nodes[node].job = Some(job);
         match ended {

@@ -1,6 +1,6 @@
 //! Processes start, recover, run and end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use raft_core::RestoreError;
 use raft_core::journal::{OnDamage, Recovery, RecoveryReport};
@@ -182,6 +182,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             electing: false,
             writing: None,
             receiving: None,
+            incoming: BTreeSet::new(),
             reads: BTreeMap::new(),
             last_read: 0,
         }));

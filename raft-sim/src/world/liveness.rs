@@ -42,6 +42,8 @@ pub(crate) enum Stage {
     Resting { deadline: u64 },
     /// Clients go on, and must be done by the deadline.
     Asking { deadline: u64 },
+    /// Clients are done, and the links have calmed down. From then on nothing that was lost before can cost a leader its office.
+    Calming { from: u64, deadline: u64 },
     /// Clients are done; until then the leader must stay.
     Staying { until: u64, reign: Reign },
 }
@@ -63,6 +65,9 @@ impl Reign {
 /// The bound of the first two stages, in election timeouts. Together they need two in half of all runs, and fifteen in
 /// one of a hundred.
 const TIMEOUTS_MAX: u64 = 100;
+
+/// Between the last loss and the third stage, in election timeouts: whoever has to give way for what was lost does so by then.
+const CALM_TIMEOUTS: u64 = 2;
 
 /// The third stage, in election timeouts: longer than the longest time to an election.
 const STAY_TIMEOUTS: u64 = 4;
@@ -89,7 +94,9 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     pub(crate) fn closing_took(&self) -> u64 {
         let timeout = self.setup.settings.election_timeout;
         let end = match self.phase {
-            Phase::Closing { stage: Stage::Staying { until, .. }, .. } => until - STAY_TIMEOUTS * timeout,
+            Phase::Closing { stage: Stage::Staying { until, .. }, .. } => {
+                until - (CALM_TIMEOUTS + STAY_TIMEOUTS) * timeout
+            }
             Phase::Chaos | Phase::Closing { .. } => self.now,
         };
         match self.phase {
@@ -245,6 +252,14 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             }
             Stage::Asking { deadline } => match self.settled(core).filter(|_| self.all_clients_finished()) {
                 None => return self.still_waits(deadline, core, "with new requests"),
+                Some(_) => {
+                    let from = self.now + CALM_TIMEOUTS * self.setup.settings.election_timeout;
+                    Stage::Calming { from, deadline: from + self.bound() - self.now }
+                }
+            },
+            Stage::Calming { from, deadline } => match self.settled(core) {
+                None => return self.still_waits(deadline, core, "with calm links"),
+                Some(_) if self.now < from => return Ok(false),
                 Some(reign) => {
                     let timeout = self.setup.settings.election_timeout;
                     Stage::Staying { until: self.now + STAY_TIMEOUTS * timeout, reign }
@@ -270,8 +285,9 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         match next {
             Stage::Resting { .. } => {}
             Stage::Asking { .. } => self.wake_clients(),
+            Stage::Staying { .. } => {}
             // A later term of somebody outside would end the reign by right.
-            Stage::Staying { .. } => {
+            Stage::Calming { .. } => {
                 self.network.lose_strays(core);
                 // Where heartbeats are lost a leader may have to give way.
                 self.network.end_noise();

@@ -16,6 +16,11 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     /// A replica wants something done to files that no batch touches; each operation takes its time.
     pub(super) fn start_receiving(&mut self, node: usize, job: ReceiveJob) {
         let Some(running) = self.nodes[node].running_mut() else { return };
+        for op in &job.ops {
+            if let DiskOp::Create { file, .. } = op {
+                running.incoming.insert(file.clone());
+            }
+        }
         running.receiving = Some(Job { ops: job.ops, next: 0 });
         self.plan_receiving(node);
     }
