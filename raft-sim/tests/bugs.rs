@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Whatever may speak first, by the name that reports show. A name that is only here, or a ghost oracle that is not,
 /// fails a test below.
-const ORACLES: [&str; 32] = [
+const ORACLES: [&str; 33] = [
     // The ghost oracles, in raft-sim/src/oracle.
     "abstaining",
     "ack-durable",
@@ -18,6 +18,7 @@ const ORACLES: [&str; 32] = [
     "leader-completeness",
     "log-matching",
     "monotonic",
+    "orphans",
     "read-index",
     "snapshot",
     "stale-read",

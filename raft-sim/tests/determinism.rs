@@ -14,18 +14,18 @@ use raft_sim::trace::TraceOptions;
 /// fingerprints change and why, since seeds in old reports then show other runs. A change that is not meant to (a
 /// refactoring, a new dependency, a compiler) and alters one is wrong.
 const FINGERPRINTS: [(u64, u64, u64); 12] = [
-    (0, 0xf1cd_7da0_2504_2cce, 0xdeee_47f5_374f_7e20),
-    (1, 0x641d_5ece_f699_1827, 0x8099_57a6_88b0_04de),
-    (2, 0x6e22_ad8e_3962_176d, 0x0516_848c_8183_68e9),
-    (3, 0x07ad_988f_b191_b765, 0xb6b1_9fca_2031_0951),
-    (4, 0x93bf_a65f_61f5_0832, 0xd760_e8d0_5dd3_6520),
-    (5, 0xd719_f590_4607_54f4, 0x293b_5800_975c_1efb),
-    (6, 0x113c_01bc_57f9_9dbd, 0xec30_fa23_0d2c_090c),
-    (7, 0x0a2d_d180_09f0_5265, 0x6421_8e9d_d99f_187b),
-    (8, 0x8374_5fb7_56d8_19d5, 0xef21_51c5_f635_ce3a),
-    (9, 0xf279_713a_564d_be6a, 0xe79a_12bf_8647_f339),
-    (1_000_003, 0x61e3_5a09_d212_94a2, 0xc301_46cf_9d73_8fcb),
-    (u64::MAX, 0x0133_e686_c5e6_240c, 0xd147_29f6_ece5_ff4f),
+    (0, 0xade5_4bb9_8959_d973, 0x7001_70fa_3181_8510),
+    (1, 0xb697_51e3_a95b_eef0, 0x7634_76fc_6bd4_8fe8),
+    (2, 0x80f6_0382_aa63_672c, 0x79df_0194_9c10_4ed4),
+    (3, 0x4b15_3688_1f6d_2353, 0x5226_77f3_dc6b_50e2),
+    (4, 0xe6e6_4642_500a_a466, 0xdbb4_e085_0be8_93fa),
+    (5, 0xe184_7d87_1181_7921, 0x606b_64a5_2c05_c067),
+    (6, 0x0088_a965_30ac_b355, 0x3fb6_2d16_d706_a6ca),
+    (7, 0x4359_fa68_be14_98c0, 0x2779_f860_38a1_dad1),
+    (8, 0x6cb9_593e_007b_ef94, 0xd2e6_82b5_b50f_2b1d),
+    (9, 0xd5f6_d63c_e658_5bde, 0xed2a_b5c6_cd16_3111),
+    (1_000_003, 0xbb64_7909_e1e1_682d, 0xbe25_d6e8_ab0a_dbcd),
+    (u64::MAX, 0x1833_0507_7623_cad8, 0xef98_0af2_b161_dcaa),
 ];
 
 #[test]

@@ -17,12 +17,17 @@ fn assert_passes(report: &RunReport) {
 
 #[test]
 fn seeds_pass_and_do_something() {
+    let mut operations = Vec::new();
     for seed in 0..12 {
         let report = run_seed(seed, &short());
         assert_passes(&report);
         let (answered, ..) = report.operations();
-        assert!(answered > 20 && report.events > 4_000, "{report}");
+        // Where everything goes wrong at once, so short a run is hardly more than its end.
+        assert!(answered > 5 && report.events > 4_000, "{report}");
+        operations.push(answered);
     }
+    operations.sort_unstable();
+    assert!(operations[6] > 40, "{operations:?}");
 }
 
 #[test]
