@@ -187,7 +187,7 @@ impl<S: StateMachine> Replica<S> {
         self.notice_term();
     }
 
-    /// What a [`ReceiveJob`] asked for is done.
+    /// What a [`ReceiveJob`](crate::journal::ReceiveJob) asked for is done.
     pub fn handle_receive_done(&mut self, now: Instant) {
         if self.stopped.is_some() {
             return;
@@ -199,7 +199,7 @@ impl<S: StateMachine> Replica<S> {
         self.notice_term();
     }
 
-    /// There was no room for a [`ReceiveJob`], of which so many operations were performed. The leader is told, and the node
+    /// There was no room for a [`ReceiveJob`](crate::journal::ReceiveJob), of which so many operations were performed. The leader is told, and the node
     /// goes on. Any other failure is one of the disk: see [`Replica::handle_disk_failed`].
     pub fn handle_no_room(&mut self, now: Instant, performed: usize) {
         if self.stopped.is_some() {

@@ -192,8 +192,8 @@ impl Contract {
                 (self.applied, self.restoring) = (snapshot.last.index, snapshot.last.index);
             }
             Action::Receive(chunk) => {
-                let is_needed = chunk.snapshot.last.index > raft.status().commit;
-                assert!(is_needed, "receives what is committed");
+                let end = chunk.offset + chunk.bytes.len() as u64;
+                assert!(end <= chunk.snapshot.length, "a piece reaches beyond its snapshot");
             }
             Action::Load(request) => self.check_load(&request.wanted, raft),
             Action::Unknown(id) => self.end(*id, Ending::Unknown),
