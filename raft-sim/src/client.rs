@@ -25,6 +25,8 @@ pub(crate) struct Client<S: Machine> {
     pub(crate) node: usize,
     /// So many operations follow at once.
     pub(crate) burst: u32,
+    /// So many attempts in a row were not answered in time.
+    pub(crate) vain: u32,
     /// How many closing operations are done, in the second phase.
     pub(crate) closing: u32,
     pub(crate) finished: bool,
@@ -69,6 +71,7 @@ impl<S: Machine> Client<S> {
             doing: Doing::Thinking,
             node: 0,
             burst: 0,
+            vain: 0,
             closing: 0,
             finished: false,
         }

@@ -1,7 +1,7 @@
 //! "Before ... responding to RPCs" state is on stable storage (Raft figure 2), so a restart finds every promise: what
 //! was acknowledged, voted and seen is there, or damage is known to have happened and the member abstains.
 
-use raft_core::{Boot, HardState, Index, LogId, Member, RestoreError, SnapshotMeta};
+use raft_core::{Boot, HardState, Index, LogId, Member, RestoreError, SnapshotMeta, Term};
 
 use super::ghost::Ghost;
 use super::image::{Image, Log};
@@ -17,7 +17,11 @@ pub(crate) fn changed(ghost: &Ghost, seat: &Seat, before: &Log) -> Result<Index,
     let Some(lost) = before.first_lost_in(&seat.image.log) else {
         return Ok(acknowledged.index);
     };
-    if before.get(lost) == ghost.committed.get(lost) {
+    // Where the member has not heard of the term whose quorum committed the entry, and is not in that quorum, the word of a
+    // leader of an earlier term that comes late is lawful: it may hold the entry by chance, and lets go of it.
+    let term = seat.image.hard.map_or(Term(0), |hard| hard.state.term);
+    let has_heard = ghost.committing_term(lost).is_some_and(|committing| term >= committing);
+    if has_heard && before.get(lost) == ghost.committed.get(lost) {
         return fail(NAME, format!("{member} no longer has the committed entry {lost} on its platter"));
     }
     if seat.image.log.get(lost).is_some_and(|now| ghost.committed.get(lost) == Some(now)) {

@@ -103,6 +103,12 @@ impl Ghost {
         (id.term == term).then_some(id.index)
     }
 
+    /// The term whose quorum committed an entry.
+    pub(crate) fn committing_term(&self, index: Index) -> Option<Term> {
+        let place = self.advances.partition_point(|(through, _)| *through < index);
+        self.advances.get(place).map(|(_, term)| *term)
+    }
+
     /// The highest index that was committed by a quorum of a term below `term`.
     pub(crate) fn committed_before(&self, term: Term) -> Index {
         self.advances.iter().rev().find(|(_, of)| *of < term).map_or(Index(0), |(index, _)| *index)

@@ -52,6 +52,9 @@ pub(crate) struct Reply<S: Machine> {
     from_leader: bool,
 }
 
+/// A client's patience doubles so often at most.
+const DOUBLINGS_MAX: u32 = 6;
+
 /// Without a connection, this is what a client's library says.
 const NO_CONNECTION: &str = "no connection";
 
@@ -83,6 +86,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
                     self.attempt(client, asking);
                 } else {
                     self.counts.add(Effect::OpsTimedOut);
+                    self.clients[client].vain += 1;
                     asking.maybe = true;
                     self.again_or_give_up(client, asking, false);
                 }
@@ -159,7 +163,10 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         let id = self.requests.insert(Request { client: client as u32, token, node, body, padding });
         let latency = 1 + self.choices.below(stream, self.setup.load.latency + 1);
         self.plan(self.now + latency, Event::Request { id });
-        let timeout = self.now + self.setup.load.timeout;
+        // Whoever is not answered in time waits longer, once the run is closing: clients that ask anew as soon as before ask a slow
+        // cluster for more than it can do, for ever.
+        let doublings = if self.is_closing() { self.clients[client].vain.min(DOUBLINGS_MAX) } else { 0 };
+        let timeout = self.now + (self.setup.load.timeout << doublings);
         self.plan(timeout, Event::Client { client: client as u32, token });
     }
 
@@ -311,6 +318,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
 
     fn succeeded(&mut self, client: usize, asking: &Asking<S>, answer: &crate::workload::AnswerOf<S>) {
         self.counts.add(Effect::OpsOk);
+        self.clients[client].vain = 0;
         if asking.request.is_none() && matches!(asking.ask, Ask::Command(_)) {
             self.counts.add(Effect::OpsWithoutSession);
         }

@@ -170,3 +170,32 @@ fn a_committed_entry_is_never_truncated() {
     cluster.oracles.ghost.term_mut(Term(2)).told.insert(Index(1), Term(2));
     caught("committed-never-lost", cluster.write(1, &[entry(2, 1)]));
 }
+
+/// Five of seven hold the entry that a leader of term 3 commits. One of the others has it from the leader of term 1, has
+/// acknowledged it to nobody, and hears late of the leader of term 2, who never had it.
+#[test]
+fn who_holds_a_committed_entry_by_chance_may_let_go_of_it_for_an_earlier_leader() {
+    let mut cluster = Cluster::of(7);
+    silent(cluster.elect(0, 1, &[1, 3, 5]));
+    silent(cluster.write(0, &[entry(1, 1)]));
+    silent(cluster.replicate(0, 1, 1, id(0, 0), &[entry(1, 1)]));
+    silent(cluster.say(0, 4, append(1, id(0, 0), &[entry(1, 1)], 0)));
+    silent(cluster.write(4, &[entry(1, 1)]));
+    silent(cluster.elect(2, 2, &[3, 5, 6]));
+    let late = cluster.send(2, 4, append(2, id(0, 0), &[entry(2, 1)], 0)).expect("its first entry");
+    silent(cluster.elect(1, 3, &[0, 3, 5]));
+    silent(cluster.write(1, &[entry(3, 2)]));
+    silent(cluster.replicate(1, 0, 3, id(1, 1), &[entry(3, 2)]));
+    for peer in [3, 5] {
+        silent(cluster.replicate(1, peer, 3, id(0, 0), &[entry(1, 1), entry(3, 2)]));
+    }
+    silent(cluster.say(1, 0, heartbeat(3, 2)));
+    cluster.oracles.delivered(4, &late);
+    let mut knows = cluster.clone();
+    silent(knows.hard(4, state(3, None)));
+    caught("committed-never-lost", knows.write(4, &[entry(2, 1)]));
+    silent(cluster.hard(4, state(2, None)));
+    silent(cluster.clone().write(4, &[entry(2, 1)]));
+    // Who acknowledged it is bound, whatever it has heard.
+    caught("committed-never-lost", cluster.write(1, &[entry(2, 1)]));
+}
