@@ -40,6 +40,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             Deception::LateAnswers => {
                 self.network.lull(number, leader, self.now, until);
                 self.plan(until + duration, Event::FaultEnds { fault: number });
+                self.struck = self.struck.max(until + duration);
             }
             Deception::Pause => self.nodes[leader].condition.paused_until = until,
             Deception::SlowClock(_) if self.slow_clock.is_some() => {}
@@ -75,6 +76,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         let generation = self.nodes[node].generation;
         self.old_answers = Some(Again { fault, node, generation, step: Step::Deposed, span });
         self.plan(self.now + span, Event::FaultGoesOn { fault });
+        self.struck = self.struck.max(self.now + 3 * span);
         self.grow_tail(node)
     }
 

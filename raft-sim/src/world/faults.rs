@@ -145,7 +145,9 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         if let Some(alone) = alone {
             // Half of the time its disk stalls too, so that the tail is still on its way there when the snapshot comes.
             if self.choices.below(self.fault_stream, 2) == 1 {
-                self.nodes[alone].condition.stalled_until = self.now + 2 * duration;
+                let until = self.now + 2 * duration;
+                self.nodes[alone].condition.stalled_until = until;
+                self.struck = self.struck.max(until);
             }
             self.grow_tail(alone)?;
         }
