@@ -20,8 +20,6 @@ use crate::workload::Workload;
 
 /// An append is repeated so often at most before a leader takes a follower for one that it knows nothing of.
 const REPEATS_MAX: u64 = 3;
-/// A load reads so many bytes at once, if it needs more than a batch.
-const READ_AHEAD: u64 = 64 << 10;
 /// A run of so many election timeouts is long enough to be judged by what was sent again in it.
 const LONG_TIMEOUTS: u64 = 50;
 
@@ -177,12 +175,15 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
 
     /// A load is done.
     pub(super) fn check_reads(&mut self, node: usize, reads: &Reads) -> Result<(), Failure> {
-        // A batch is as long as its bound and one append or entry more, in sectors of which each has a mark.
+        // A batch is as long as its bound, and one append or entry and what that brings in from the shelf more, in sectors of
+        // which each has a mark.
         let settings = &self.setup.settings;
-        let batch =
-            settings.batch_bytes_max + settings.append_bytes_max + 2 * self.setup.load.padding + 4_096;
-        // What is read at once may end in the middle of a batch, and is read again from that batch on.
-        let batch = (batch * 512 / 508 + 1_024).max(READ_AHEAD);
+        let batch = settings.batch_bytes_max
+            + settings.append_bytes_max
+            + settings.shelf_bytes_max
+            + 2 * self.setup.load.padding
+            + 4_096;
+        let batch = batch * 512 / 508 + 1_024;
         let allowed = reads.count.saturating_sub(1) * batch;
         let again = reads.again();
         if reads.count > 1 {
