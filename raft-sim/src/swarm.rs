@@ -195,6 +195,8 @@ fn draw_speed(setup: &mut Setup, choices: &mut Choices) {
     }
     if let (true, steady) = syncs {
         setup.disk.sync_steady = steady;
+        // A proposal lives for as long as a queue of them takes: else none ends but as unknown, whatever the cluster does.
+        setup.settings.proposal_timeout = setup.settings.proposal_timeout.max(10 * timeout);
     }
     if let (true, bytes_per_second) = disk {
         setup.disk.bytes_per_second = bytes_per_second;

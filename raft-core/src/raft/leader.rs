@@ -27,6 +27,9 @@ use crate::types::{Boot, Index, Instant, LogId, Member, Round, Span, Term};
 const AHEAD: u64 = 8;
 /// Proposals are refused while the oldest write is behind by more than the election timeout divided by this.
 const UNSYNCED_TIMEOUT_SHARE: u64 = 2;
+/// A batch may take so many times as long as the one before it, on a disk that is as fast as ever: one that begins a segment has
+/// six syncs, where most have one.
+const LONGEST_BATCH: u64 = 8;
 /// A disk is waited for so many election timeouts at most, whatever it took last.
 const PATIENCE_TIMEOUTS: u64 = 4;
 
@@ -236,12 +239,12 @@ impl Raft {
         Some(since.plus(self.disk_patience()))
     }
 
-    /// For how long nothing may become durable before the disk counts as stalled: an election timeout, or twice what it took
+    /// For how long nothing may become durable before the disk counts as stalled: an election timeout, or [`LONGEST_BATCH`] times what it took
     /// last, if that is longer. A disk that takes a little longer than a timeout would make each leader give way in turn
     /// before its first entry is durable, and the next one's disk is no better.
     fn disk_patience(&self) -> Span {
         let timeout = self.config.election_timeout.0;
-        Span((2 * self.gate.last_took().0).clamp(timeout, PATIENCE_TIMEOUTS * timeout))
+        Span((LONGEST_BATCH * self.gate.last_took().0).clamp(timeout, PATIENCE_TIMEOUTS * timeout))
     }
 
     /// When [`Raft::tick_leader`] will next matter.
