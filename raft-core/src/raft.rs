@@ -12,6 +12,7 @@ mod leader;
 mod load;
 mod log;
 mod output;
+mod pace;
 mod progress;
 mod proposals;
 mod queue;

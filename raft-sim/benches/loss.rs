@@ -1,6 +1,6 @@
 //! What losses cost: writes answered in a virtual second at 0, 1, 5 and 20 % loss of datagrams, with 10 % doubled and
-//! 10 % overtaken by others, for a saturating load; and for how long nothing was committed at most. Virtual time, so the
-//! figures are the same on every machine.
+//! 10 % overtaken by others, for a saturating load; and for how long nothing was committed at most. Then what narrow links
+//! cost, where what does not fit into a short queue is lost. Virtual time, so the figures are the same on every machine.
 //!
 //! `cargo bench -p raft-sim --bench loss`. Medians over seeds with their spread; nothing is asserted.
 
@@ -17,40 +17,54 @@ const HORIZON: u64 = 3_000_000;
 const HORIZON_TRACED: u64 = 1_000_000;
 /// In parts per million of datagrams.
 const LOSSES: [u32; 4] = [0, 10_000, 50_000, 200_000];
+/// Bytes a second of each link; its queue holds [`QUEUE_BYTES`]. The load would take some 5 MB a second of each.
+const NARROW: [u64; 3] = [16_000_000, 4_000_000, 1_000_000];
+const QUEUE_BYTES: u64 = 8_192;
 
 fn main() {
-    println!(
-        "{:<8} {:>6} {:>12} {:>16} {:>9} {:>14} {:>10} {:>15}",
-        "nodes", "loss", "writes/s", "(spread)", "of 1000", "messages/write", "elections", "longest gap, us"
-    );
+    header("loss");
     for voters in [3, 5] {
-        let mut lossless = 0;
-        for loss in LOSSES {
-            let mut reports: Vec<RunReport> = (0..SEEDS).map(|seed| run(seed, voters, loss)).collect();
-            reports.sort_by_key(rate);
-            let middle = &reports[reports.len() / 2];
-            let median = rate(middle);
-            if loss == 0 {
-                lossless = median.max(1);
-            }
-            let writes = middle.counts.get(Effect::OpsOk).max(1);
-            let spread = format!("{}-{}", rate(&reports[0]), rate(&reports[reports.len() - 1]));
-            println!(
-                "{voters:<8} {:>4} % {median:>12} {spread:>16} {:>9} {:>14} {:>10} {:>15}",
-                loss / 10_000,
-                median * 1_000 / lossless,
-                middle.counts.get(Effect::Messages) / writes,
-                middle.counts.get(Effect::Elections),
-                longest_gap(voters, loss),
-            );
-        }
+        let rows = LOSSES.map(|loss| (format!("{} %", loss / 10_000), setup(0, voters, loss)));
+        print(voters, &rows);
+    }
+    header("link");
+    for voters in [3, 5] {
+        let rows = NARROW.map(|bytes| (format!("{} kB/s", bytes / 1_000), narrow(voters, bytes)));
+        print(voters, &rows);
+    }
+}
+
+fn header(what: &str) {
+    println!(
+        "{:<8} {:>10} {:>12} {:>16} {:>9} {:>14} {:>10} {:>15}",
+        "nodes", what, "writes/s", "(spread)", "of 1000", "messages/write", "elections", "longest gap, us"
+    );
+}
+
+/// One line a setup; "of 1000" is relative to the first.
+fn print(voters: u8, rows: &[(String, Setup)]) {
+    let mut best = None;
+    for (name, setup) in rows {
+        let mut reports: Vec<RunReport> = (0..SEEDS).map(|seed| run(seed, setup)).collect();
+        reports.sort_by_key(rate);
+        let middle = &reports[reports.len() / 2];
+        let median = rate(middle);
+        let writes = middle.counts.get(Effect::OpsOk).max(1);
+        let spread = format!("{}-{}", rate(&reports[0]), rate(&reports[reports.len() - 1]));
+        println!(
+            "{voters:<8} {name:>10} {median:>12} {spread:>16} {:>9} {:>14} {:>10} {:>15}",
+            median * 1_000 / *best.get_or_insert(median.max(1)),
+            middle.counts.get(Effect::Messages) / writes,
+            middle.counts.get(Effect::Elections),
+            longest_gap(setup),
+        );
     }
 }
 
 /// Virtual microseconds of the longest time in which no node applied anything new, from the first entry to the end of
 /// the load, in a shorter run: a trace is long.
-fn longest_gap(voters: u8, loss: u32) -> u64 {
-    let setup = Setup { horizon: HORIZON_TRACED, ..setup(0, voters, loss) };
+fn longest_gap(setup: &Setup) -> u64 {
+    let setup = Setup { horizon: HORIZON_TRACED, ..setup.clone() };
     let trace = TraceOptions { text: true, json: false };
     let report = run_seed(0, &RunOptions { setup: Some(setup), trace, ..RunOptions::default() });
     let (mut newest, mut at, mut longest) = (0, None, 0);
@@ -72,13 +86,31 @@ fn rate(report: &RunReport) -> u64 {
     report.counts.get(Effect::OpsOk) * 1_000_000 / report.virtual_time.max(1)
 }
 
-fn run(seed: u64, voters: u8, loss: u32) -> RunReport {
-    let report =
-        run_seed(seed, &RunOptions { setup: Some(setup(seed, voters, loss)), ..RunOptions::default() });
+fn run(seed: u64, setup: &Setup) -> RunReport {
+    let setup = Setup { seed, ..setup.clone() };
+    let report = run_seed(seed, &RunOptions { setup: Some(setup), ..RunOptions::default() });
     if let Some(line) = report.failure_line() {
         eprintln!("{line}");
     }
     report
+}
+
+/// Long commands, narrow links without random losses, and no room for what came early: what is lost is what does not fit,
+/// and a follower keeps nothing of what follows it.
+fn narrow(voters: u8, bytes_per_second: u64) -> Setup {
+    let mut setup = setup(0, voters, 0);
+    setup.settings.shelf_bytes_max = 0;
+    setup.load.padding = 4_096;
+    let network = NetworkSetup {
+        bytes_per_second,
+        queue_bytes: QUEUE_BYTES,
+        duplicate_ppm: 0,
+        reorder_ppm: 0,
+        latency: 25,
+        jitter: 5,
+        ..setup.network.clone()
+    };
+    Setup { network, ..setup }
 }
 
 /// A local network, fast disks, the settings that a host gets by default, and more clients than it can serve at once.

@@ -14,6 +14,8 @@ pub enum Measure {
     Messages,
     /// Bytes read from the disk beyond once.
     ReadAgain,
+    /// Bytes that did not fit into the queue of a link, of those that it took.
+    Overflow,
     /// From the beginning to the first leader, in a run without a fault.
     FirstLeader,
     /// From the healing to the first moment when all of the core followed a leader.
@@ -21,11 +23,12 @@ pub enum Measure {
 }
 
 /// The figures in order: the name in reports, and what 100 means.
-pub const MEASURES: [(Measure, &str, &str); 6] = [
+pub const MEASURES: [(Measure, &str, &str); 7] = [
     (Measure::SlowestAnswer, "slowest answer with a leader in reach", "what should do"),
     (Measure::EntriesAgain, "bytes of entries sent beyond once, without a fault", "the bound"),
     (Measure::Messages, "messages without a fault", "the bound"),
     (Measure::ReadAgain, "bytes read from the disk beyond once", "the bound"),
+    (Measure::Overflow, "bytes that a full link dropped", "the bound"),
     (Measure::FirstLeader, "from the beginning to a leader, without a fault", "an election timeout"),
     (Measure::LeaderAfterHealing, "from the healing to a leader of the whole core", "an election timeout"),
 ];

@@ -63,6 +63,9 @@ struct Link {
     clogged_until: u64,
     /// It takes bytes until then that were sent before.
     busy_until: u64,
+    /// Bytes that it took so far, and those that did not fit into its queue.
+    passed: u64,
+    overflowed: u64,
     /// For ever.
     severed: bool,
     /// What was sent through here is lost.
@@ -166,6 +169,8 @@ impl Network {
                     arrived: 0,
                     clogged_until: 0,
                     busy_until: 0,
+                    passed: 0,
+                    overflowed: 0,
                     severed: false,
                     lost_through: 0,
                 });
@@ -294,6 +299,11 @@ impl Network {
         Arrival::Delivered
     }
 
+    /// For each link that takes so many bytes only: what it took, and what did not fit into its queue.
+    pub(crate) fn overflows(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.links.iter().map(|link| (link.passed, link.overflowed))
+    }
+
     pub(crate) fn packet(&self, id: u32) -> &Packet {
         &self.packets[id as usize]
     }
@@ -411,11 +421,13 @@ impl Link {
         let takes = |bytes: u64| bytes * 1_000_000 / setup.bytes_per_second;
         if self.busy_until > now {
             if self.busy_until > now + takes(setup.queue_bytes) {
+                self.overflowed += bytes;
                 return None;
             }
             counts.add_many(Effect::BytesQueued, bytes);
         }
         self.busy_until = self.busy_until.max(now) + takes(bytes);
+        self.passed += bytes;
         Some(self.busy_until)
     }
 }

@@ -184,9 +184,13 @@ fn draw_speed(setup: &mut Setup, choices: &mut Choices) {
     // behind it is in time. In datagrams of the smallest size half is frame.
     let message = 2 * settings.append_bytes_max.max(settings.chunk_bytes_max).max(command) + (1 << 10);
     let in_a_timeout = d.log_uniform(8 * message, 200 * message);
-    let link = (one_in(&mut d, 6), second(in_a_timeout), d.log_uniform(message, in_a_timeout / 4));
+    let link = (one_in(&mut d, 5), second(in_a_timeout), d.log_uniform(message, in_a_timeout / 4));
     // What is read may come so late that its reader has lost its office, and has it again.
     let reads = (one_in(&mut d, 4), d.log_uniform(timeout / 100, timeout / 8));
+    // Half of these links hold few messages, where a leader has many under way and nobody keeps what comes early: what does
+    // not fit is lost, and must not come again as fast as it went.
+    let jam =
+        (one_in(&mut d, 2), second(d.log_uniform(16 * command, 64 * command)), command * d.between(1, 3));
     if setup.mode == Mode::Control {
         return;
     }
@@ -203,6 +207,20 @@ fn draw_speed(setup: &mut Setup, choices: &mut Choices) {
     }
     if let (true, bytes_per_second, queue_bytes) = link {
         (setup.network.bytes_per_second, setup.network.queue_bytes) = (bytes_per_second, queue_bytes);
+        if let (true, bytes_per_second, queue_bytes) = jam {
+            let network = &mut setup.network;
+            (network.bytes_per_second, network.queue_bytes) = (bytes_per_second, queue_bytes);
+            // The answer to the first message comes long before a full queue has left.
+            (network.latency, network.jitter) = (network.latency.min(60), network.jitter.min(20));
+            let settings = &mut setup.settings;
+            settings.shelf_bytes_max = 0;
+            settings.append_bytes_max = settings.append_bytes_max.min(padding + 256);
+            settings.chunk_bytes_max = settings.chunk_bytes_max.min(padding + 256);
+            settings.window_appends_max = settings.window_appends_max.max(32);
+            settings.window_bytes_max = settings.window_bytes_max.max(32 * command);
+            setup.load.clients = setup.load.clients.max(8);
+            setup.load.think = setup.load.think.min(timeout / 20);
+        }
     }
 }
 

@@ -15,15 +15,15 @@ use raft_sim::trace::TraceOptions;
 /// refactoring, a new dependency, a compiler) and alters one is wrong.
 const FINGERPRINTS: [(u64, u64, u64); 12] = [
     (0, 0xade5_4bb9_8959_d973, 0xc9dc_b2b3_c53b_37e7),
-    (1, 0xb697_51e3_a95b_eef0, 0x7634_76fc_6bd4_8fe8),
-    (2, 0xd036_0ec0_566e_8817, 0x372f_9bca_6690_0e66),
-    (3, 0x4b15_3688_1f6d_2353, 0x5226_77f3_dc6b_50e2),
-    (4, 0xe6e6_4642_500a_a466, 0x616e_1e09_8980_a587),
-    (5, 0x3e25_860e_7261_dc9a, 0x049f_618b_22ce_87cb),
+    (1, 0xb697_51e3_a95b_eef0, 0xd5ba_c12b_2253_b144),
+    (2, 0xd036_0ec0_566e_8817, 0xeb28_0f64_990a_bec7),
+    (3, 0x4b15_3688_1f6d_2353, 0x8188_b1aa_0e6a_1576),
+    (4, 0xe6e6_4642_500a_a466, 0x98c0_0aed_e627_2de5),
+    (5, 0x3e25_860e_7261_dc9a, 0x1279_85da_42ce_834d),
     (6, 0x0088_a965_30ac_b355, 0x3fb6_2d16_d706_a6ca),
-    (7, 0x4359_fa68_be14_98c0, 0x4907_31a8_8e13_bd08),
-    (8, 0x6cb9_593e_007b_ef94, 0x2fa4_cad9_052c_786d),
-    (9, 0xd5f6_d63c_e658_5bde, 0xed2a_b5c6_cd16_3111),
+    (7, 0x4359_fa68_be14_98c0, 0x8954_4bb1_e635_6dcb),
+    (8, 0x6cb9_593e_007b_ef94, 0x4b2a_2382_6dec_97f0),
+    (9, 0xd5f6_d63c_e658_5bde, 0xf0fe_9d9d_aac9_4c30),
     (1_000_003, 0xbb64_7909_e1e1_682d, 0xbe25_d6e8_ab0a_dbcd),
     (u64::MAX, 0x1833_0507_7623_cad8, 0xa7e0_8e54_af7e_ea7b),
 ];

@@ -6,13 +6,15 @@ use alloc::collections::VecDeque;
 use bytes::Bytes;
 
 use super::budget::{Budget, FLOOR_BYTES};
+use super::pace::Pace;
 use super::rtt::RoundTrip;
 use super::transfer::Transfer;
 use crate::config::Config;
 use crate::entry::Entries;
 use crate::types::{Boot, Index, Instant, Round};
 
-/// An append that is never acknowledged is repeated this often before the window is given up.
+/// An append that is never acknowledged is repeated this often before the window is given up, and one that is lost after so
+/// many repeats was not lost by chance: the path carries less than what is under way.
 const REPEATS_MAX: u32 = 3;
 
 /// How a peer is brought up to date.
@@ -96,6 +98,8 @@ pub(crate) struct Progress {
     pub(crate) round_trip: RoundTrip,
     /// How much one append may carry.
     pub(crate) budget: Budget,
+    /// How many appends may be under way.
+    pace: Pace,
     /// The highest round that the peer answered.
     pub(crate) round: Round,
     /// The highest round asked in a heartbeat.
@@ -112,8 +116,15 @@ impl Window {
         self.appends.push_back(sent);
     }
 
-    fn has_room(&self, config: &Config) -> bool {
-        self.appends.len() < config.window_appends_max && self.bytes < config.window_bytes_max
+    fn has_room(&self, appends_max: usize, config: &Config) -> bool {
+        self.appends.len() < appends_max && self.bytes < config.window_bytes_max
+    }
+
+    /// The lost append that is sent again next. The oldest always may be: nothing is acknowledged before it arrives.
+    fn next_lost(&self, appends_max: usize) -> Option<&Sent> {
+        let place = self.appends.iter().position(|sent| sent.is_lost)?;
+        let may = place == 0 || self.appends.iter().filter(|sent| !sent.is_lost).count() < appends_max;
+        may.then(|| &self.appends[place])
     }
 }
 
@@ -128,6 +139,7 @@ impl Progress {
             fetched: Fetched::Nothing,
             round_trip: RoundTrip::default(),
             budget: Budget::default(),
+            pace: Pace::default(),
             round: Round(0),
             round_asked: Round(0),
             commit_told: Index(0),
@@ -161,11 +173,13 @@ impl Progress {
         match &self.mode {
             Mode::Probe { sent } => sent.is_none().then_some(fresh),
             Mode::Pipeline(window) => {
-                let lost = window.appends.iter().find(|sent| sent.is_lost);
+                let appends_max = self.pace.appends(config.window_appends_max);
+                let lost = window.next_lost(appends_max);
                 // The peer may hold the beginning, and the log may have let go of it: a snapshot would go out instead.
                 let first = |sent: &Sent| sent.first.max(self.matched.next());
                 let repeat = |sent: &Sent| Want { first: first(sent), through: sent.last, is_repeat: true };
-                lost.map(repeat).or((self.next <= log_end && window.has_room(config)).then_some(fresh))
+                lost.map(repeat)
+                    .or((self.next <= log_end && window.has_room(appends_max, config)).then_some(fresh))
             }
             Mode::Snapshot(_) => None,
         }
@@ -240,6 +254,7 @@ impl Progress {
                 let mut newest = None;
                 let mut is_clean = true;
                 while window.appends.front().is_some_and(|sent| sent.last <= matched) {
+                    self.pace.handle_arrival(window.appends.len());
                     let Some(sent) = window.appends.pop_front() else { break };
                     window.bytes -= sent.bytes;
                     is_clean &= sent.repeats == 0 && !sent.is_lost;
@@ -296,6 +311,7 @@ impl Progress {
         let age = self.round_trip.gap_age(config);
         let Mode::Pipeline(window) = &mut self.mode else { return false };
         let mut is_under_way = false;
+        let count = window.appends.len();
         window.gap = None;
         for sent in window.appends.iter_mut().filter(|sent| sent.last > after && sent.first <= through) {
             is_under_way = true;
@@ -307,6 +323,9 @@ impl Progress {
             } else if !sent.is_lost {
                 sent.is_lost = true;
                 self.budget.handle_loss(sent.bytes);
+                if sent.repeats >= REPEATS_MAX {
+                    self.pace.handle_repeats_lost(sent.at, count, now);
+                }
             }
         }
         is_under_way
@@ -342,7 +361,13 @@ impl Progress {
         match &mut self.mode {
             Mode::Probe { .. } => self.probe(),
             Mode::Pipeline(window) => {
-                self.budget.handle_loss(window.appends.front().map_or(0, |sent| sent.bytes));
+                let count = window.appends.len();
+                if let Some(sent) = window.appends.front() {
+                    self.budget.handle_loss(sent.bytes);
+                    if sent.repeats >= REPEATS_MAX {
+                        self.pace.handle_repeats_lost(sent.at, count, now);
+                    }
+                }
                 let oldest = window.appends.front_mut().filter(|sent| sent.repeats < REPEATS_MAX);
                 match oldest {
                     Some(sent) => sent.is_lost = true,

@@ -45,6 +45,7 @@ impl<S: StateMachine> Replica<S> {
             term: self.raft.term(),
             command,
             progress: Progress::Queued,
+            tries: 0,
             retry_at: now,
             deadline: now.plus(self.config.raft.proposal_timeout),
         };

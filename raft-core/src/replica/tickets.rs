@@ -9,6 +9,9 @@ use super::Ticket;
 use super::forward::FORWARD_WINDOW;
 use crate::types::{Index, Instant, LogId, Member, ReadId, Span, Term};
 
+/// A forward without an answer waits twice as long each time, this often.
+const DOUBLINGS_MAX: u32 = 6;
+
 /// What a request waits for.
 #[derive(Clone, Debug)]
 pub(super) enum Waiting<Q> {
@@ -49,6 +52,8 @@ pub(super) struct Forwarded {
     pub(super) command: Bytes,
     /// How far it has come.
     pub(super) progress: Progress,
+    /// How often it left, or was to leave.
+    pub(super) tries: u32,
     /// Sent again at this moment, unless answered.
     pub(super) retry_at: Instant,
     /// Given up at this moment.
@@ -233,11 +238,15 @@ impl<Q> Tickets<Q> {
         }
     }
 
-    /// Plans to send a forward at the next poll, and once more after `retry` unless it is answered before.
+    /// Plans to send a forward at the next poll, and once more unless it is answered before: after `retry`, then after
+    /// twice that, and so on. What a full link to the leader dropped would fill it for ever otherwise, and keep the
+    /// acknowledgements out too.
     pub(super) fn send_again(&mut self, ticket: Ticket, now: Instant, retry: Span) {
         let mut request = None;
         self.update(ticket, |forwarded| {
-            forwarded.retry_at = now.plus(retry);
+            forwarded.retry_at =
+                now.plus(Span(retry.0.saturating_mul(1 << forwarded.tries.min(DOUBLINGS_MAX))));
+            forwarded.tries += 1;
             request = Some(forwarded.request);
         });
         self.sending.extend(request);
@@ -339,6 +348,7 @@ mod tests {
             term: Term(1),
             command: Bytes::new(),
             progress: Progress::Queued,
+            tries: 0,
             retry_at: Instant(0),
             deadline: Instant(100),
         };

@@ -78,7 +78,10 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     pub(crate) fn check_calm(&mut self) -> Result<(), Failure> {
         let all = (1u16 << self.nodes.len()) - 1;
         let bound = self.still_bound();
-        if !self.setup.network.is_mild(&self.setup.settings, self.setup.load.padding)
+        // Who is down, and what its disk lost, may be what the others lack: without it they may stand still for ever.
+        let is_whole = self.nodes.iter().all(|node| node.running().is_some());
+        if !is_whole
+            || !self.setup.network.is_mild(&self.setup.settings, self.setup.load.padding)
             || self.now.saturating_sub(self.struck) < bound
         {
             return Ok(());
@@ -93,7 +96,10 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         let statuses: Vec<Option<Status>> =
             self.nodes.iter().map(|node| Some(node.running()?.replica.status())).collect();
         let commit = nodes_of(nodes).filter_map(|node| Some(statuses[node].as_ref()?.commit)).max();
-        // A leader waits for those who follow: as long as one of them gets on, so does it.
+        // A leader waits for those who follow, and who has all that it has waits with it: as long as one gets on, so do they.
+        let end = |status: &Status| (status.role == RoleName::Leader).then_some(status.last);
+        let ends: Vec<LogId> =
+            nodes_of(nodes).filter_map(|node| statuses[node].as_ref().and_then(end)).collect();
         let newest = nodes_of(nodes).map(|node| self.nodes[node].headway.since).max().unwrap_or(now);
         for node in nodes_of(nodes) {
             let applied = self.nodes[node].running().map_or(Index(0), |running| running.replica.applied());
@@ -102,7 +108,8 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             let Some(status) = &statuses[node] else { continue };
             headway.note(now, status, applied);
             let is_level = Some(status.commit) == commit && status.leader.is_some() && !status.abstaining;
-            if status.role == RoleName::Leader {
+            let has_all = ends.contains(&status.last) && status.durable >= status.last.index;
+            if status.role == RoleName::Leader || has_all {
                 headway.restart(newest);
             }
             if is_level {

@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | entries sent again | without a fault, in runs of [`LONG_TIMEOUTS`] and more | [`REPEATS_MAX`] times what was sent once: no append is repeated more often before its window is given up, and none is lost |
 //! | messages | without a fault | see [`messages_max`] |
+//! | bytes that a full link dropped | always, where links take few bytes | [`REPEATS_MAX`] times what it took and one window: a leader that loses more has fewer appends under way |
 //! | bytes read again | always | one batch for each read after the first: what the end of a read cut |
 //! | snapshots | always | none for a follower that said, to this leader in this term, that it holds what the snapshot covers |
 
@@ -196,8 +197,26 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         Err(wasted(what))
     }
 
+    /// What did not fit into a link.
+    fn check_overflows(&mut self) -> Result<(), Failure> {
+        let settings = &self.setup.settings;
+        let frame = 200;
+        let burst = settings.window_bytes_max + settings.window_appends_max as u64 * frame;
+        for (passed, overflowed) in self.network.overflows().filter(|(_, overflowed)| *overflowed > 0) {
+            let allowed = REPEATS_MAX * (passed + burst);
+            self.measures.note(Measure::Overflow, overflowed * 100 / allowed);
+            if overflowed > allowed {
+                let what =
+                    format!("{overflowed} bytes did not fit into a link that took {passed}; {allowed} may");
+                return Err(wasted(what));
+            }
+        }
+        Ok(())
+    }
+
     /// The run is over.
     pub(super) fn finish_waste(&mut self) -> Result<(), Failure> {
+        self.check_overflows()?;
         if !self.setup.is_faultless() {
             return Ok(());
         }
