@@ -201,7 +201,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     fn check_overflows(&mut self) -> Result<(), Failure> {
         let settings = &self.setup.settings;
         let frame = 200;
-        let burst = settings.window_bytes_max + settings.window_appends_max as u64 * frame;
+        let burst = settings.window_bytes_max + settings.window_appends_max * frame;
         for (passed, overflowed) in self.network.overflows().filter(|(_, overflowed)| *overflowed > 0) {
             let allowed = REPEATS_MAX * (passed + burst);
             self.measures.note(Measure::Overflow, overflowed * 100 / allowed);
