@@ -184,7 +184,7 @@ fn draw_speed(setup: &mut Setup, choices: &mut Choices) {
     // behind it is in time. In datagrams of the smallest size half is frame.
     let message = 2 * settings.append_bytes_max.max(settings.chunk_bytes_max).max(command) + (1 << 10);
     let in_a_timeout = d.log_uniform(8 * message, 200 * message);
-    let link = (one_in(&mut d, 5), second(in_a_timeout), d.log_uniform(message, in_a_timeout / 4));
+    let link = (one_in(&mut d, 3), second(in_a_timeout), d.log_uniform(message, in_a_timeout / 4));
     // What is read may come so late that its reader has lost its office, and has it again.
     let reads = (one_in(&mut d, 4), d.log_uniform(timeout / 100, timeout / 8));
     // Half of these links hold few messages, where a leader has many under way and nobody keeps what comes early: what does
@@ -262,7 +262,7 @@ fn draw_noise(setup: &mut Setup, choices: &mut Choices) {
     let (mode, timeout) = (setup.mode, setup.settings.election_timeout);
     let is_noisy = d.below(2) == 1 && mode != Mode::Control;
     // In some of these runs what must arrive goes out in many datagrams, unless it shrinks.
-    let (is_long, bytes, datagram) = (one_in(&mut d, 3), d.between(16 << 10, 64 << 10), d.between(128, 256));
+    let (is_long, bytes, datagram) = (one_in(&mut d, 2), d.between(16 << 10, 64 << 10), d.between(128, 256));
     if is_noisy && is_long {
         let settings = &mut setup.settings;
         let more = bytes.saturating_sub(settings.append_bytes_max.min(settings.chunk_bytes_max));
