@@ -4,5 +4,6 @@ mod crash;
 mod damage;
 mod disk;
 mod format;
+mod incoming;
 mod queue;
 mod snapshots;

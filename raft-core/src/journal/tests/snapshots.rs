@@ -1,8 +1,8 @@
-//! Snapshots in the journal: taken, received, discarded under, read back; crashed into and damaged.
+//! Snapshots in the journal: taken, received, discarded under, read back; crashed into and damaged. What is told of one
+//! that comes in is in `incoming`.
 
 extern crate std;
 
-use alloc::string::String;
 use std::boxed::Box;
 use std::vec::Vec;
 use std::{assert, assert_eq, vec};
@@ -24,31 +24,31 @@ use crate::write::{HardState, Restored, Write};
 
 /// Everything that a recovery tells.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct State {
+pub(super) struct State {
     hard_state: HardState,
-    snapshot: Option<SnapshotMeta>,
-    content: Vec<u8>,
+    pub(super) snapshot: Option<SnapshotMeta>,
+    pub(super) content: Vec<u8>,
     base: LogId,
     log: Vec<Entry>,
 }
 
-struct Node {
-    disk: Disk,
-    journal: Journal,
+pub(super) struct Node {
+    pub(super) disk: Disk,
+    pub(super) journal: Journal,
     boot: Boot,
     number: u64,
-    state: State,
+    pub(super) state: State,
 }
 
-fn content(length: usize, seed: u8) -> Vec<u8> {
+pub(super) fn content(length: usize, seed: u8) -> Vec<u8> {
     (0..length).map(|at| (at as u8).wrapping_mul(31).wrapping_add(seed) | 1).collect()
 }
 
-fn meta(last: LogId, content: &[u8]) -> SnapshotMeta {
+pub(super) fn meta(last: LogId, content: &[u8]) -> SnapshotMeta {
     SnapshotMeta { last, configuration: founding(), length: content.len() as u64, digest: xxh3_64(content) }
 }
 
-fn id(term: u64, index: u64) -> LogId {
+pub(super) fn id(term: u64, index: u64) -> LogId {
     entry(term, index, 0).id()
 }
 
@@ -72,13 +72,13 @@ fn shown(files: &Files, journal: &Journal, restored: &Restored) -> State {
 }
 
 impl Node {
-    fn start(mut disk: Disk) -> Node {
+    pub(super) fn start(mut disk: Disk) -> Node {
         let (journal, restored, _) = disk.restart();
         let state = shown(&disk.cache, &journal, &restored);
         Node { disk, journal, boot: restored.boot, number: 0, state }
     }
 
-    fn submit(&mut self, write: Write) {
+    pub(super) fn submit(&mut self, write: Write) {
         let state = &mut self.state;
         if let Some(hard_state) = write.hard_state {
             state.hard_state = hard_state;
@@ -104,7 +104,7 @@ impl Node {
         self.journal.submit(persist(self.boot, self.number, write));
     }
 
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         while let Some(batch) = self.journal.poll_batch() {
             self.disk.perform_all(&batch.ops);
             let _ = self.journal.handle_batch_done();
@@ -115,13 +115,13 @@ impl Node {
         }
     }
 
-    fn append(&mut self, term: u64, bytes: usize) {
+    pub(super) fn append(&mut self, term: u64, bytes: usize) {
         let index = self.state.log.last().map_or(self.state.base, Entry::id).index.0 + 1;
         self.submit(Write { append: [entry(term, index, bytes)].into(), ..Write::default() });
     }
 
     /// The operations that write a snapshot of one's own.
-    fn write_snapshot(&mut self, last: LogId, content: &[u8]) -> (Vec<DiskOp>, WrittenSnapshot) {
+    pub(super) fn write_snapshot(&mut self, last: LogId, content: &[u8]) -> (Vec<DiskOp>, WrittenSnapshot) {
         let mut ops = Vec::new();
         let written =
             self.journal.plan_snapshot().write(last, &founding(), &|out| out.write(content), &mut |op| {
@@ -145,7 +145,7 @@ enum Step {
     },
 }
 
-fn chunks(snapshot: &SnapshotMeta, content: &[u8], piece: usize) -> Vec<Chunk> {
+pub(super) fn chunks(snapshot: &SnapshotMeta, content: &[u8], piece: usize) -> Vec<Chunk> {
     let piece_at = |(number, bytes): (usize, &[u8])| Chunk {
         transfer: snapshot.digest,
         snapshot: snapshot.clone(),
@@ -560,156 +560,4 @@ fn recovery_keeps_no_more_than_its_budget() {
     assert!(watched.1.get() <= 32 << 10, "{} bytes were read at once", watched.1.get());
     let log_bytes: usize = node.disk.cache.values().map(Vec::len).sum();
     assert!(log_bytes > 100 * 4_000, "{log_bytes}");
-}
-
-/// What a job beside the batches does, for tests that look.
-fn job_of(node: &mut Node) -> Vec<DiskOp> {
-    node.journal.poll_receive().expect("there is something to do").ops
-}
-
-fn snapshot_files(node: &Node) -> Vec<String> {
-    node.disk.cache.keys().filter(|name| name.starts_with("snapshot-")).cloned().collect()
-}
-
-/// The first piece of ten gigabytes makes no room for the rest, and the batch of the next vote has nothing to do with it.
-#[test]
-fn an_incoming_snapshot_holds_up_no_batch() {
-    let mut node = Node::start(Disk::initialised());
-    node.append(1, 100);
-    node.settle();
-    let snapshot = SnapshotMeta { length: 10 << 30, ..meta(id(2, 500), b"") };
-    let bytes = Bytes::from(content(10_000, 1));
-    node.journal.receive(&Chunk { transfer: 1, snapshot, offset: 0, bytes });
-    node.submit(Write { hard_state: Some(voted(3)), ..Write::default() });
-    let batch = node.journal.poll_batch().expect("there is a vote to write");
-    let is_its_own = |op: &DiskOp| match op {
-        DiskOp::Create { file, .. } | DiskOp::Write { file, .. } | DiskOp::Sync { file } => {
-            file.starts_with("hard-state-")
-        }
-        DiskOp::Remove { .. } | DiskOp::SyncDirectory => false,
-    };
-    assert!(batch.ops.iter().all(is_its_own), "{:?}", batch.ops);
-    let ops = job_of(&mut node);
-    let written: u64 = ops
-        .iter()
-        .map(|op| match op {
-            DiskOp::Create { bytes, .. } => *bytes,
-            DiskOp::Write { bytes, .. } => bytes.len() as u64,
-            DiskOp::Sync { .. } | DiskOp::Remove { .. } | DiskOp::SyncDirectory => 0,
-        })
-        .sum();
-    assert!((4_096..16_384).contains(&written), "{written} bytes for a piece of 10,000");
-    assert!(matches!(ops.last(), Some(DiskOp::Sync { .. })), "what has come is synced");
-    node.disk.perform_all(&ops);
-    node.disk.perform_all(&batch.ops);
-    assert!(node.journal.handle_batch_done().is_some());
-    assert_eq!(
-        node.journal.handle_receive_done().map(|done| (done.through, done.is_whole)),
-        Some((10_000, false))
-    );
-}
-
-/// A snapshot that was written and is not wanted goes at once, and one that another takes the place of, too.
-#[test]
-fn what_is_not_wanted_leaves_no_file() {
-    let mut node = Node::start(Disk::initialised());
-    for _ in 0..8 {
-        node.append(1, 100);
-    }
-    node.settle();
-    for last in 1..=5 {
-        let (ops, written) = node.write_snapshot(id(1, last), &content(9_000, 1));
-        node.disk.perform_all(&ops);
-        node.journal.handle_snapshot_refused(&written);
-        node.settle();
-        assert_eq!(snapshot_files(&node), Vec::<String>::new());
-    }
-    for transfer in 1..=5 {
-        let content = content(9_000, transfer as u8);
-        let snapshot = meta(id(2, 100 + transfer), &content);
-        let bytes = Bytes::copy_from_slice(&content[..5_000]);
-        node.journal.receive(&Chunk { transfer, snapshot, offset: 0, bytes });
-        // Some are replaced before a job has made their file, some after.
-        if transfer % 2 == 0 {
-            node.settle();
-        }
-    }
-    node.settle();
-    assert_eq!(snapshot_files(&node).len(), 1, "the one that comes in");
-}
-
-/// No room, at each operation of each job: the file goes, and another attempt succeeds.
-#[test]
-fn without_room_the_file_goes_and_another_attempt_succeeds() {
-    let content = content(30_000, 5);
-    let snapshot = meta(id(4, 30), &content);
-    let pieces = chunks(&snapshot, &content, 7_000);
-    let of = |transfer: u64, piece: &Chunk| Chunk { transfer, ..piece.clone() };
-    let mut moments = 0;
-    for piece in 0..pieces.len() {
-        for fails in 0.. {
-            let mut node = Node::start(Disk::initialised());
-            node.append(1, 100);
-            node.settle();
-            for before in &pieces[..piece] {
-                node.journal.receive(&of(1, before));
-                node.settle();
-            }
-            node.journal.receive(&of(1, &pieces[piece]));
-            let ops = job_of(&mut node);
-            if fails == ops.len() {
-                break;
-            }
-            moments += 1;
-            node.disk.perform_all(&ops[..fails]);
-            // Half of the time another attempt has begun meanwhile.
-            let is_late = moments % 2 == 0;
-            if is_late {
-                node.journal.receive(&of(2, &pieces[0]));
-            }
-            assert_eq!(node.journal.handle_no_room(fails), Some(1));
-            node.settle();
-            assert_eq!(snapshot_files(&node).len(), usize::from(is_late));
-            for piece in &pieces[usize::from(is_late)..] {
-                node.journal.receive(&of(2, piece));
-            }
-            node.settle();
-            node.submit(Write { install: Some(Box::new(snapshot.clone())), ..Write::default() });
-            node.settle();
-            let restarted = Node::start(node.disk);
-            assert_eq!(
-                (restarted.state.snapshot, restarted.state.content),
-                (Some(snapshot.clone()), content.clone())
-            );
-        }
-    }
-    assert!(moments >= 12, "{moments}");
-}
-
-/// A snapshot came whole while its receiver campaigned, and waits for a leader's question; the node's own snapshot, whose file
-/// is newer and which covers less, becomes current meanwhile.
-#[test]
-fn what_came_whole_stays_for_its_installation() {
-    let mut node = Node::start(Disk::initialised());
-    for _ in 0..8 {
-        node.append(1, 100);
-    }
-    node.settle();
-    let whole = content(3_000, 7);
-    let incoming = meta(id(4, 30), &whole);
-    for piece in chunks(&incoming, &whole, 2_500) {
-        node.journal.receive(&piece);
-    }
-    node.settle();
-    let (ops, written) = node.write_snapshot(id(1, 6), &content(200, 2));
-    node.disk.perform_all(&ops);
-    node.journal.handle_snapshot_written(&written);
-    let discard = Discard { snapshot: written.meta().clone(), through: id(1, 6) };
-    node.submit(Write { discard_through: Some(Box::new(discard)), ..Write::default() });
-    node.settle();
-    assert_eq!(snapshot_files(&node).len(), 2);
-    node.submit(Write { install: Some(Box::new(incoming.clone())), ..Write::default() });
-    node.settle();
-    let restarted = Node::start(node.disk);
-    assert_eq!((restarted.state.snapshot, restarted.state.content), (Some(incoming), whole));
 }
