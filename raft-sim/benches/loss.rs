@@ -1,6 +1,7 @@
 //! What losses cost: writes answered in a virtual second at 0, 1, 5 and 20 % loss of datagrams, with 10 % doubled and
-//! 10 % overtaken by others, for a saturating load; and for how long nothing was committed at most. Then what narrow links
-//! cost, where what does not fit into a short queue is lost. Virtual time, so the figures are the same on every machine.
+//! 10 % overtaken by others, for a saturating load; and for how long nothing was committed at most. Then what narrow
+//! links cost, where what does not fit into a short queue is lost. Virtual time, so the figures are the same on every
+//! machine.
 //!
 //! `cargo bench -p raft-sim --bench loss`. Medians over seeds with their spread; nothing is asserted.
 
@@ -17,7 +18,7 @@ const HORIZON: u64 = 3_000_000;
 const HORIZON_TRACED: u64 = 1_000_000;
 /// In parts per million of datagrams.
 const LOSSES: [u32; 4] = [0, 10_000, 50_000, 200_000];
-/// Bytes a second of each link; its queue holds [`QUEUE_BYTES`]. The load would take some 5 MB a second of each.
+/// Bytes a second of each link, whose queue holds [`QUEUE_BYTES`].
 const NARROW: [u64; 3] = [16_000_000, 4_000_000, 1_000_000];
 const QUEUE_BYTES: u64 = 8_192;
 
@@ -95,8 +96,8 @@ fn run(seed: u64, setup: &Setup) -> RunReport {
     report
 }
 
-/// Long commands, narrow links without random losses, and no room for what came early: what is lost is what does not fit,
-/// and a follower keeps nothing of what follows it.
+/// Long commands, narrow links without random losses, and no room for what came early: what is lost is what does not
+/// fit, and a follower keeps nothing of what follows it.
 fn narrow(voters: u8, bytes_per_second: u64) -> Setup {
     let mut setup = setup(0, voters, 0);
     setup.settings.shelf_bytes_max = 0;

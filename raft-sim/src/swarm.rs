@@ -187,8 +187,8 @@ fn draw_speed(setup: &mut Setup, choices: &mut Choices) {
     let link = (one_in(&mut d, 3), second(in_a_timeout), d.log_uniform(message, in_a_timeout / 4));
     // What is read may come so late that its reader has lost its office, and has it again.
     let reads = (one_in(&mut d, 4), d.log_uniform(timeout / 100, timeout / 8));
-    // Half of these links hold few messages, where a leader has many under way and nobody keeps what comes early: what does
-    // not fit is lost, and must not come again as fast as it went.
+    // Half of these links hold few messages, where a leader has many under way and nobody keeps what comes early: what
+    // does not fit is lost, and must not come again as fast as it went.
     let jam =
         (one_in(&mut d, 2), second(d.log_uniform(16 * command, 64 * command)), command * d.between(1, 3));
     if setup.mode == Mode::Control {
@@ -217,7 +217,7 @@ fn draw_speed(setup: &mut Setup, choices: &mut Choices) {
             settings.append_bytes_max = settings.append_bytes_max.min(padding + 256);
             settings.chunk_bytes_max = settings.chunk_bytes_max.min(padding + 256);
             settings.window_appends_max = settings.window_appends_max.max(32);
-            settings.window_bytes_max = settings.window_bytes_max.max(32 * command);
+            settings.window_bytes_max = 32 * command;
             setup.load.clients = setup.load.clients.max(8);
             setup.load.think = setup.load.think.min(timeout / 20);
         }

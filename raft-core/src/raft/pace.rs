@@ -1,13 +1,13 @@
-//! How many appends may be under way to one peer: what the path there carries. Where a link is slower than its leader, what
-//! does not fit into its queue is lost, and sending that again at once fills the queue with what is lost next: nothing whole
-//! arrives any more (congestion collapse: Jacobson 1988, RFC 2914).
+//! How many appends may be under way to one peer: what the path there carries. Where a link is slower than its leader,
+//! what does not fit into its queue is lost, and sending that again at once fills the queue: what comes next is lost, and
+//! nothing whole arrives any more (congestion collapse: Jacobson 1988, RFC 2914 §5).
 
 use crate::types::Instant;
 
 /// Amounts are counted in parts of an append.
 const APPEND: u64 = 1_024;
-/// An append that arrived lets so much more be under way, as a part of what is. What is lost with all its repeats halves it:
-/// at random losses of one in five that is one append in 600, and a path that was full is found again within some round trips.
+/// An append that arrived lets so much more be under way, as a part of what is. Faster than [`Budget`](super::budget::Budget)
+/// grows, since what halves it is rarer: where one in five is lost by chance, one append in 600 is with its three repeats.
 const GROWTH_PART: u64 = 8;
 
 /// The appends under way to one peer: halved where one is lost with all its repeats, grown back by what arrives.

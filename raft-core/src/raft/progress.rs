@@ -311,7 +311,7 @@ impl Progress {
         let age = self.round_trip.gap_age(config);
         let Mode::Pipeline(window) = &mut self.mode else { return false };
         let mut is_under_way = false;
-        let count = window.appends.len();
+        let under_way = window.appends.len();
         window.gap = None;
         for sent in window.appends.iter_mut().filter(|sent| sent.last > after && sent.first <= through) {
             is_under_way = true;
@@ -322,10 +322,7 @@ impl Progress {
                 window.gap = Some(Gap { after, through, due });
             } else if !sent.is_lost {
                 sent.is_lost = true;
-                self.budget.handle_loss(sent.bytes);
-                if sent.repeats >= REPEATS_MAX {
-                    self.pace.handle_repeats_lost(sent.at, count, now);
-                }
+                note_loss(&mut self.budget, &mut self.pace, sent, under_way, now);
             }
         }
         is_under_way
@@ -361,12 +358,9 @@ impl Progress {
         match &mut self.mode {
             Mode::Probe { .. } => self.probe(),
             Mode::Pipeline(window) => {
-                let count = window.appends.len();
+                let under_way = window.appends.len();
                 if let Some(sent) = window.appends.front() {
-                    self.budget.handle_loss(sent.bytes);
-                    if sent.repeats >= REPEATS_MAX {
-                        self.pace.handle_repeats_lost(sent.at, count, now);
-                    }
+                    note_loss(&mut self.budget, &mut self.pace, sent, under_way, now);
                 }
                 let oldest = window.appends.front_mut().filter(|sent| sent.repeats < REPEATS_MAX);
                 match oldest {
@@ -382,9 +376,46 @@ impl Progress {
     }
 }
 
+/// An append is taken for lost, while so many were under way: the next ones are shorter, and fewer if its repeats were lost too.
+fn note_loss(budget: &mut Budget, pace: &mut Pace, sent: &Sent, under_way: usize, now: Instant) {
+    budget.handle_loss(sent.bytes);
+    if sent.repeats >= REPEATS_MAX {
+        pace.handle_repeats_lost(sent.at, under_way, now);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A link that drops everything, and a peer that names the gap again and again: fewer are under way each time, down to
+    /// the oldest alone, and that one is always sent again.
+    #[test]
+    fn what_a_full_link_drops_goes_out_ever_slower() {
+        let config = Config::default();
+        let mut peer = Progress::new(Index(1), Instant(0));
+        peer.acknowledge(Index(0), Instant(0));
+        let last = Index(17);
+        for index in 1..last.0 {
+            let want = peer.wants(&config, last).expect("there is room");
+            peer.sent(want, Index(index), 100, Instant(1));
+        }
+        let mut sent = alloc::vec::Vec::new();
+        let mut now = Instant(1);
+        for _ in 0..12 {
+            now = now.plus(config.retransmit_min);
+            peer.reject(Index(16), Some(Index(0)), Index(0), now, &config);
+            let mut count = 0;
+            while let Some(want) = peer.wants(&config, Index(16)).filter(|want| want.is_repeat) {
+                peer.sent(want, want.through, 100, now);
+                count += 1;
+            }
+            sent.push(count);
+        }
+        assert_eq!(sent[..3], [16, 16, 16], "a loss may be chance");
+        assert_eq!(sent.last(), Some(&1), "{sent:?}");
+        assert!(sent.is_sorted_by(|before, after| before >= after), "{sent:?}");
+    }
 
     /// A peer that took entries from elsewhere than the append that is repeated gets only what it lacks: what it holds may
     /// be gone from the log.

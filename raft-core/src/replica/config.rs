@@ -24,8 +24,8 @@ pub struct ReplicaConfig {
     pub snapshot_after_bytes: u64,
     /// A snapshot is taken too when the log has more terms than this: each costs memory.
     pub snapshot_after_terms: usize,
-    /// A forward without an answer is sent again after this span, then after twice as long, and so on: to the same leader
-    /// of the same term only.
+    /// A forward without an answer is sent again after this span, then after twice as long, up to 64 times: to the same
+    /// leader of the same term only.
     pub forward_retry: Span,
 }
 

@@ -391,6 +391,25 @@ mod tests {
     }
 
     #[test]
+    fn a_forward_waits_twice_as_long_each_time() {
+        let mut tickets = Tickets::new(10);
+        let request = tickets.next_request().expect("the window is empty");
+        let ticket = forward(&mut tickets, request);
+        tickets.update(ticket, |forwarded| forwarded.deadline = Instant(u64::MAX));
+        let mut now = Instant(0);
+        let waits: Vec<u64> = (0..9)
+            .map(|_| {
+                let at = tickets.next_timer().expect("it waits for an answer");
+                let waited = at.since(now).0;
+                now = at;
+                tickets.send_again(ticket, now, Span(10));
+                waited
+            })
+            .collect();
+        assert_eq!(waits, [10, 20, 40, 80, 160, 320, 640, 640, 640]);
+    }
+
+    #[test]
     fn no_unanswered_forward_falls_out_of_the_leaders_window() {
         let mut tickets = Tickets::new(10);
         let request = tickets.next_request().expect("the window is empty");

@@ -78,9 +78,7 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
     pub(crate) fn check_calm(&mut self) -> Result<(), Failure> {
         let all = (1u16 << self.nodes.len()) - 1;
         let bound = self.still_bound();
-        // Who is down, and what its disk lost, may be what the others lack: without it they may stand still for ever.
-        let is_whole = self.nodes.iter().all(|node| node.running().is_some());
-        if !is_whole
+        if !self.can_elect()
             || !self.setup.network.is_mild(&self.setup.settings, self.setup.load.padding)
             || self.now.saturating_sub(self.struck) < bound
         {
@@ -90,16 +88,26 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         self.check_headway(all, self.struck)
     }
 
+    /// Whether all nodes run, or else a majority that does not abstain: those who abstain may wait for one that is down.
+    fn can_elect(&self) -> bool {
+        let running = self.nodes.iter().filter_map(|node| node.running());
+        let abstains: Vec<bool> = running.map(|running| running.replica.status().abstaining).collect();
+        let voting = abstains.iter().filter(|abstains| !**abstains).count();
+        abstains.len() == self.nodes.len() || 2 * voting > self.nodes.len()
+    }
+
     /// Each of these nodes is level with the others, or gets nearer. Nothing has struck them since then.
     pub(super) fn check_headway(&mut self, nodes: u16, well_since: u64) -> Result<(), Failure> {
         let (now, bound) = (self.now, self.still_bound());
         let statuses: Vec<Option<Status>> =
             self.nodes.iter().map(|node| Some(node.running()?.replica.status())).collect();
         let commit = nodes_of(nodes).filter_map(|node| Some(statuses[node].as_ref()?.commit)).max();
-        // A leader waits for those who follow, and who has all that it has waits with it: as long as one gets on, so do they.
-        let end = |status: &Status| (status.role == RoleName::Leader).then_some(status.last);
-        let ends: Vec<LogId> =
-            nodes_of(nodes).filter_map(|node| statuses[node].as_ref().and_then(end)).collect();
+        // A leader waits for those who follow, and who has and knows all that it does waits with it: as long as one gets on,
+        // so do they.
+        let of_leader =
+            |status: &Status| (status.role == RoleName::Leader).then_some((status.last, status.commit));
+        let leaders: Vec<(LogId, Index)> =
+            nodes_of(nodes).filter_map(|node| statuses[node].as_ref().and_then(of_leader)).collect();
         let newest = nodes_of(nodes).map(|node| self.nodes[node].headway.since).max().unwrap_or(now);
         for node in nodes_of(nodes) {
             let applied = self.nodes[node].running().map_or(Index(0), |running| running.replica.applied());
@@ -108,7 +116,8 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             let Some(status) = &statuses[node] else { continue };
             headway.note(now, status, applied);
             let is_level = Some(status.commit) == commit && status.leader.is_some() && !status.abstaining;
-            let has_all = ends.contains(&status.last) && status.durable >= status.last.index;
+            let has_all =
+                leaders.contains(&(status.last, status.commit)) && status.durable >= status.last.index;
             if status.role == RoleName::Leader || has_all {
                 headway.restart(newest);
             }

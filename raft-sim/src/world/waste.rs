@@ -21,6 +21,8 @@ use crate::workload::Workload;
 
 /// An append is repeated so often at most before a leader takes a follower for one that it knows nothing of.
 const REPEATS_MAX: u64 = 3;
+/// What is around the entries of an append, in bytes: its datagrams' frames and its own words.
+const FRAME: u64 = 200;
 /// A run of so many election timeouts is long enough to be judged by what was sent again in it.
 const LONG_TIMEOUTS: u64 = 50;
 
@@ -197,11 +199,10 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         Err(wasted(what))
     }
 
-    /// What did not fit into a link.
+    /// What did not fit into a link. A leader that takes office knows nothing of it, and sends a window at once.
     fn check_overflows(&mut self) -> Result<(), Failure> {
         let settings = &self.setup.settings;
-        let frame = 200;
-        let burst = settings.window_bytes_max + settings.window_appends_max * frame;
+        let burst = settings.window_bytes_max + settings.window_appends_max * FRAME;
         for (passed, overflowed) in self.network.overflows().filter(|(_, overflowed)| *overflowed > 0) {
             let allowed = REPEATS_MAX * (passed + burst);
             self.measures.note(Measure::Overflow, overflowed * 100 / allowed);
