@@ -16,11 +16,11 @@ use raft_sim::trace::TraceOptions;
 const FINGERPRINTS: [(u64, u64, u64); 12] = [
     (0, 0xade5_4bb9_8959_d973, 0xc9dc_b2b3_c53b_37e7),
     (1, 0x81ce_94ca_ef9f_ac64, 0x6d04_d53b_292b_65ff),
-    (2, 0xd036_0ec0_566e_8817, 0xeb28_0f64_990a_bec7),
+    (2, 0xd036_0ec0_566e_8817, 0x2cb3_262c_eedd_e3c8),
     (3, 0x2d81_0034_d055_a043, 0x53ce_46e1_5ce9_816d),
     (4, 0xa72e_adad_8956_adf0, 0x1c51_2388_379a_d50d),
     (5, 0xd29d_7513_3172_51f7, 0x21ab_bda8_44ea_9471),
-    (6, 0x0088_a965_30ac_b355, 0x3fb6_2d16_d706_a6ca),
+    (6, 0x0088_a965_30ac_b355, 0x87ed_02bc_3110_1335),
     (7, 0x4359_fa68_be14_98c0, 0x8954_4bb1_e635_6dcb),
     (8, 0x6cb9_593e_007b_ef94, 0x4b2a_2382_6dec_97f0),
     (9, 0xd5f6_d63c_e658_5bde, 0xf0fe_9d9d_aac9_4c30),

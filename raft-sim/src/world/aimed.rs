@@ -67,10 +67,15 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
         self.drain(node)
     }
 
+    /// Who shares the tail of a leader that is cut off.
+    fn partner(&self, node: usize) -> usize {
+        (node + 1) % self.nodes.len()
+    }
+
     /// Whoever leads is cut off with a tail, which one other has too, if both together are no majority.
     pub(super) fn begin_old_answers(&mut self, fault: u32, span: u64) -> Result<(), Failure> {
         let Some(node) = self.leader().filter(|_| self.old_answers.is_none()) else { return Ok(()) };
-        let partner = (node + 1) % self.nodes.len();
+        let partner = self.partner(node);
         let side = if self.nodes.len() > 3 { vec![node, partner] } else { vec![node] };
         self.network.cut(fault, Shape::Leader, self.apart(&side), u32::MAX);
         let generation = self.nodes[node].generation;
@@ -95,7 +100,13 @@ impl<S: Machine, W: Workload<S>> World<S, W> {
             }
             Step::Following if is_same => {
                 if let Some(successor) = self.leader().filter(|leader| *leader != again.node) {
-                    self.network.cut(fault, Shape::Leader, self.apart(&[successor]), u32::MAX);
+                    let mut cut = self.apart(&[successor]);
+                    // Who shared the tail hears nothing new, where the others are a majority without it: what it said once is
+                    // all that comes from it.
+                    if self.nodes.len() > 4 {
+                        cut[again.node] |= 1 << self.partner(again.node);
+                    }
+                    self.network.cut(fault, Shape::Leader, cut, u32::MAX);
                 }
                 let requests = 1 << kinds::PRE_VOTE | 1 << kinds::REQUEST_VOTE;
                 let all = (1u16 << self.nodes.len()) - 1;
